@@ -595,6 +595,16 @@ CREATE INDEX project_start_unnotified on project_start (ended_at_ms) where notif
 
 CREATE INDEX project_start_unworked on project_start (ended_at_ms) where worked_at_ms is null;
 
+CREATE TABLE proof (
+    breakage_id integer not null references breakage on delete cascade,
+    worker_id integer not null references worker,
+    passes_before integer not null,
+    failures_before integer not null,
+    passes_with integer not null,
+    failures_with integer not null,
+    primary key (breakage_id, worker_id)
+) strict, without rowid;
+
 CREATE TABLE recipe (
     sha256 blob primary key check (length(sha256) = 32),
     json text not null
@@ -664,6 +674,8 @@ CREATE TABLE self_check (
 CREATE INDEX self_check_by_breakage on self_check (breakage_id, kind);
 
 CREATE INDEX self_check_ended on self_check (ended_at_ms, kind, result) where ended_at_ms is not null;
+
+CREATE INDEX self_check_fallen_repair on self_check (breakage_id) where kind = 'repair' and result = 'fell';
 
 CREATE INDEX self_check_running on self_check (build_id) where result is null;
 
@@ -776,9 +788,21 @@ CREATE TABLE trunk (
 CREATE TABLE unstable_case (
     builder_id integer not null references builder,
     case_id integer not null references case_name,
-    since_ms integer not null,
+    seen_at_ms integer not null,
     primary key (builder_id, case_id)
 ) strict, without rowid;
+
+CREATE TABLE unstable_suite (
+    project_id integer primary key references project,
+    -- Where it was seen first, and one of the names.
+    builder_id integer not null references builder,
+    case_id integer not null references case_name,
+    seen_at_ms integer not null,
+    -- When the contacts were informed, or need not be any more.
+    notified_at_ms integer
+) strict;
+
+CREATE INDEX unstable_suite_unnotified on unstable_suite (project_id) where notified_at_ms is null;
 
 CREATE TABLE worker (
     id integer primary key,

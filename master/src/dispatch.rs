@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use domain::caches::{self, CacheOwner};
 use domain::dispatch::lease::{LeaseFate, RunningAttempt, fate, time_limit};
+use domain::dispatch::makers::may_make;
 use domain::dispatch::{AWAY, Assignment, DispatchBuild, IdleWorker, RunningLoad, assign};
 use domain::project_inputs;
 use domain::settle::MAX_OFFERS;
@@ -21,7 +22,7 @@ use crate::config::{Config, ProjectConfig};
 use crate::farm::connections::ConnectedWorker;
 use crate::farm::disk;
 use crate::farm::failpoint::failpoint;
-use crate::farm::makers::{load_makers, may_make};
+use crate::farm::makers::load_makers;
 use crate::farm::{Farm, now};
 use crate::settle::{give_up, settle_loss};
 

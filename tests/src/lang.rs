@@ -63,6 +63,22 @@ pub fn commit_lang_with(farm: &Farm, lines: &str, title: &str) -> String {
     farm.commit(title)
 }
 
+/// Begins a suite on a machine that breaks the greeting of a version of the language while a file `trouble/VERSION` exists. Only
+/// a worker without a sandbox sees the file.
+pub fn troubled(farm: &Farm) -> String {
+    format!(
+        "{TAP}version=${{version:-1}}\nhello() {{ [ -e {}/$version ] || greet; }}\nis hello hello greets\n",
+        farm.path("trouble").display()
+    )
+}
+
+/// Commits a version of the language that differs only in its number.
+pub fn commit_version(farm: &Farm, version: u32) -> String {
+    let numbered = format!("version={version}\n. \"$1\"");
+    farm.edit("lang", &lang("hello", "bye", "numbered").replace(". \"$1\"", &numbered));
+    farm.commit(&format!("Version {version}"))
+}
+
 /// A farm whose trunk has the greeting and the farewell that the projects expect.
 pub fn farm_with_greetings() -> Farm {
     let farm = Farm::create();
@@ -130,4 +146,28 @@ pub fn has_none(farm: &Farm, builder: &str) -> Result<bool> {
 pub fn words(mail: &str) -> String {
     let body = mail.split_once("\r\n\r\n").map_or(mail, |(_, body)| body);
     body.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// An idle farm with one project, its first two changes built by a worker with one slot.
+pub fn idle_farm(name: &str, suite: &str) -> Farm {
+    let mut farm = farm_with_greetings();
+    farm.project(name, suite);
+    farm.serve().worker("w1", 1);
+    until_idle(&mut farm, 2);
+    farm
+}
+
+/// Makes commits that the farm sees as one burst: it builds none of them before the last is there.
+pub fn in_one_burst<T>(farm: &mut Farm, changes: usize, commits: impl FnOnce(&Farm) -> T) -> T {
+    farm.kill_worker("w1");
+    let made = commits(farm);
+    farm.until("the burst is seen", |farm| Ok(farm.rows("lang", "master")?.len() == changes));
+    farm.run_worker("w1");
+    made
+}
+
+/// Those of a builder's breakages for which a change was named.
+pub fn named_for(farm: &Farm, builder: &str, change: &str) -> Vec<Value> {
+    let breakages = farm.breakages(builder).unwrap();
+    breakages.into_iter().filter(|breakage| culprit(breakage).as_deref() == Some(change)).collect()
 }

@@ -10,7 +10,7 @@ fn runs(breakage: &Value, sha: &str, said: &str) -> usize {
     rows.filter(|row| row["change"]["sha"] == sha && row[said].as_i64() > Some(0)).count()
 }
 
-/// The numbers of a mail's proof: `2 passes before it, 3 failures with it, on w1`.
+/// The numbers of a mail's proof: `3 passes before it, 3 failures with it, on w1`.
 fn proof(body: &str) -> String {
     let words = body.split_whitespace().collect::<Vec<_>>().join(" ");
     let (_, proof) = words.split_once("Proof: ").expect("a mail proves what it says");
@@ -18,31 +18,20 @@ fn proof(body: &str) -> String {
     sentence.unwrap_or_else(|| panic!("no runs are counted: {words}")).to_string()
 }
 
-/// The same by the runs on record that had ended when the mail was decided.
-fn counted(breakage: &Value, parent: &str, culprit: &str) -> String {
-    let decided_at = breakage["notices"][0]["at"].as_i64().expect("a mail was decided");
-    let rows = breakage["evidence"].as_array().expect("runs are on record");
-    let rows = rows.iter().filter(|row| row["at"].as_i64().is_some_and(|at| at <= decided_at));
-    let (mut passes, mut failures, mut workers) = (0, 0, std::collections::BTreeSet::new());
-    for row in rows {
-        let (sha, is_bad) = (row["change"]["sha"].as_str(), row["bad_cases"].as_i64() > Some(0));
-        match (sha == Some(parent), sha == Some(culprit)) {
-            (true, _) if !is_bad => passes += 1,
-            (_, true) if is_bad => failures += 1,
-            (false, false) => continue,
-            _ => panic!("neither a pass before it nor a failure with it: {row}"),
-        }
-        workers.insert(row["worker"].as_str().expect("a run has a worker").to_string());
-    }
-    let words =
-        |count: u32, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
-    let workers: Vec<String> = workers.into_iter().collect();
-    format!(
-        "{} before it, {} with it, on {}",
-        words(passes, "pass", "passes"),
-        words(failures, "failure", "failures"),
-        workers.join(", ")
-    )
+/// The same by the runs that the page counts; one worker has seen three of each at least.
+fn counted(breakage: &Value) -> String {
+    let workers = breakage["proof_runs"].as_array().expect("runs are counted");
+    let number = |worker: &Value, what: &str| worker[what].as_i64().expect("a count");
+    let is_enough =
+        |worker: &Value| number(worker, "passes_before") >= 3 && number(worker, "failures_with") >= 3;
+    assert!(workers.iter().any(is_enough), "{workers:?}");
+    let words = |worker: &Value| {
+        assert_eq!((number(worker, "failures_before"), number(worker, "passes_with")), (0, 0), "{worker}");
+        let (passes, failures) = (&worker["passes_before"], &worker["failures_with"]);
+        let name = worker["worker"].as_str().expect("a worker has a name");
+        format!("{passes} passes before it, {failures} failures with it, on {name}")
+    };
+    workers.iter().map(words).collect::<Vec<_>>().join("; ")
 }
 
 fn header<'m>(mail: &'m str, name: &str) -> &'m str {
@@ -109,7 +98,7 @@ fn a_change_that_breaks_a_project_is_named_in_one_mail_with_one_reply_when_it_is
     let (_, body) = mail.split_once("\r\n\r\n").unwrap();
     assert!(body.lines().take(10).any(|line| line.contains("broke 1 test of polite")), "{body}");
     assert!(body.contains(&parent[..12]) && body.contains("  greets"), "{body}");
-    assert_eq!(proof(body), counted(breakage, &parent, &culprit), "{body}\n{breakage:#}");
+    assert_eq!(proof(body), counted(breakage), "{body}\n{breakage:#}");
     let wide = body.lines().find(|line| line.chars().count() > 72 && !line.contains("://"));
     assert_eq!(wide, None, "72 columns");
 

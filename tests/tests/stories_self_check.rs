@@ -4,7 +4,8 @@ use anyhow::Result;
 use serde_json::Value;
 use trunkfarm_tests::farm::Farm;
 use trunkfarm_tests::lang::{
-    TAP, commit_lang, culprit, farm_with_greetings, greeting, lang, only, until_idle, until_mails, words,
+    TAP, commit_lang, commit_version, culprit, farm_with_greetings, greeting, only, troubled, until_idle,
+    until_mails, words,
 };
 
 /// How many checks of a kind have ended with a result, by `/stats`.
@@ -73,24 +74,12 @@ fn without_a_share_nothing_is_repeated() {
 fn an_answer_that_falls_is_taken_back_and_corrected_in_its_thread() {
     let mut farm = farm_with_greetings();
     farm.configure("null_runs = 4", "null_runs = 0\nself_check = 0");
-    // The machine breaks the greeting of a version of the language while a file with its name exists.
-    let trouble = farm.path("trouble");
-    let suite = format!(
-        "{TAP}version=${{version:-1}}\nhello() {{ [ -e {}/$version ] || greet; }}\nis hello hello greets\n\
-         told ok 'is there'\nfinish\n",
-        trouble.display()
-    );
-    farm.project("needy", &suite);
-    let version = |farm: &Farm, version: u32| {
-        let numbered = format!("version={version}\n. \"$1\"");
-        farm.edit("lang", &lang("hello", "bye", "numbered").replace(". \"$1\"", &numbered));
-        farm.commit(&format!("Version {version}"))
-    };
-    version(&farm, 1);
+    farm.project("needy", &format!("{}told ok 'is there'\nfinish\n", troubled(&farm)));
+    commit_version(&farm, 1);
     farm.serve().unsandboxed_worker("w1", 1);
     until_idle(&mut farm, 3);
     farm.write("trouble/2", "");
-    let accused = version(&farm, 2);
+    let accused = commit_version(&farm, 2);
     let mails = until_mails(&mut farm, 1);
     assert!(words(&mails[0]).contains(&format!("lang {} broke", &accused[..12])), "{}", mails[0]);
     assert_eq!(culprit(&only(&farm, "needy")), Some(accused));

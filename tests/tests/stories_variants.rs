@@ -142,6 +142,29 @@ fn a_variant_that_is_added_has_a_history_of_its_own_and_old_news_is_not_mailed()
 }
 
 #[test]
+fn an_old_change_that_is_found_again_in_a_new_variant_is_mailed_to_nobody_again() {
+    let mut farm = farm_with(None);
+    let breaking = commit_lang(&farm, "hullo", "bye", "Greet as in the north");
+    until_mails(&mut farm, 1);
+    set_variant(&farm, "strict");
+    farm.until("it is found again", |farm| {
+        let found = farm.breakages("polite")?;
+        let named =
+            found.iter().filter(|it| it["state"] == "named" && culprit(it).as_deref() == Some(&breaking));
+        Ok(named.count() == 2 && farm.is_idle()?)
+    });
+    commit_lang(&farm, "hullo", "bye", "Explain");
+    until_idle(&mut farm, 4);
+    assert_eq!(farm.mails().len(), 1, "its contacts know the change: {:#?}", farm.mails());
+    commit_lang(&farm, "hello", "bye", "Greet again");
+    let mails = until_mails(&mut farm, 2);
+    assert!(words(&mails[1]).contains("is repaired: polite"), "{}", mails[1]);
+    let found = farm.breakages("polite").unwrap();
+    assert!(found.iter().all(|breakage| breakage["state"] == "fixed"), "in both: {found:#?}");
+    farm.stop_master();
+}
+
+#[test]
 fn a_variant_that_is_removed_ends_and_stays_readable() {
     let mut farm = farm_with(Some("strict"));
     let mut old = runs_of(&farm, &tip(&farm), "polite").unwrap();

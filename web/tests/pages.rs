@@ -94,7 +94,7 @@ async fn every_page_shows_its_facts() {
                 "✓ good",
                 "✗ 1 bad build 2",
                 "quiet-corner",
-                "Proof: 1 pass before it, 1 failure with it, on quiet-corner.",
+                "Proof: 3 passes before it, 3 failures with it, on quiet-corner.",
             ],
         ),
         (

@@ -199,6 +199,38 @@ mod tests {
             }
         }
 
+        /// A message that changes only where inputs do is nobody's doing, however many of the others are repaired there, and
+        /// a message that changes within the inputs is.
+        #[test]
+        fn a_message_that_changes_with_the_inputs_takes_nothing_over(
+            switches in proptest::collection::vec(proptest::bool::weighted(0.3), 2..20),
+            repaired_from in 2usize..20,
+            with_inputs in proptest::bool::ANY,
+        ) {
+            let mut inputs = b'a';
+            let mut picture = String::from("a");
+            for is_baseline in switches {
+                inputs += u8::from(is_baseline);
+                let letter = char::from(inputs);
+                picture.push(if is_baseline { letter.to_ascii_uppercase() } else { letter });
+            }
+            let builds = history(&picture);
+            let message = |at: usize| match with_inputs {
+                true => format!("of {}", picture.as_bytes()[at].to_ascii_lowercase()),
+                false => String::from(if at < repaired_from { "before" } else { "after" }),
+            };
+            let text = |at: usize| (message(at), if at < repaired_from { "x" } else { "+" });
+            // The bad end is the first build.
+            for at in 1..builds.len() {
+                let Some((first, before)) = compared(&builds, at, builds[0].change) else { continue };
+                let index = |of: BuildId| builds.iter().position(|build| build.build == of).expect("it is there");
+                let [(first, one), (before, two), (now, three)] = [index(first), index(before), at].map(text);
+                let taken = taken(&[&first, one], &[&before, two], &[&now, three]);
+                let is_here = !with_inputs && at == repaired_from;
+                proptest::prop_assert_eq!(taken, if is_here { vec![1] } else { vec![] }, "{} at {}", picture, at);
+            }
+        }
+
         /// Whatever the others do, a case that fails with one message throughout is never taken over.
         #[test]
         fn a_case_that_fails_with_one_message_is_never_taken_over(

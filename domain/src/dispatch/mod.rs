@@ -1,6 +1,7 @@
 //! Assigns waiting builds to idle workers.
 
 pub mod lease;
+pub mod makers;
 pub mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -33,6 +33,9 @@ pub struct BuildNeeds<'a> {
     pub wants: &'a [String],
     /// The name of the worker to which it is bound.
     pub only_worker: Option<&'a str>,
+    /// The names of the makers that have, or may have, the environment in which a toolchain is to be made; any maker may
+    /// make it if there are none.
+    pub makers: &'a [String],
 }
 
 /// Why a build waits.
@@ -44,6 +47,10 @@ pub enum WaitReason {
     Busy(Vec<String>),
     /// These workers are suitable, and are not connected.
     Absent(Vec<String>),
+    /// Other makers are suitable but for their environment; these have the right one, and have no free slot.
+    BusyMakers(Vec<String>),
+    /// The same, and these are not connected.
+    AbsentMakers(Vec<String>),
     /// No worker of the platform offers all that the build wants; no worker at all offers these.
     NoOffer(Vec<String>),
     /// No worker of the platform is trusted so far.
@@ -73,16 +80,21 @@ pub fn why(asks: &BuildNeeds<'_>, workers: &[KnownWorker]) -> WaitReason {
         return WaitReason::NoOffer(missing);
     }
     fit.retain(|worker| asks.only_worker.is_none_or(|only| only == worker.name));
+    let suitable = fit.len();
+    fit.retain(|worker| asks.makers.is_empty() || asks.makers.contains(&worker.name));
+    let is_elsewhere = asks.only_worker.is_none() && fit.len() < suitable;
     let names = |workers: &[&KnownWorker]| workers.iter().map(|worker| worker.name.clone()).collect();
     let here: Vec<&KnownWorker> = fit.iter().copied().filter(|worker| worker.is_here).collect();
     if here.is_empty() {
         return match asks.only_worker {
             Some(only) => WaitReason::Absent(vec![only.to_string()]),
+            None if is_elsewhere => WaitReason::AbsentMakers(names(&fit)),
             None => WaitReason::Absent(names(&fit)),
         };
     }
     match here.iter().any(|worker| worker.free_slots > 0) {
         true => WaitReason::Turn,
+        false if is_elsewhere => WaitReason::BusyMakers(names(&here)),
         false => WaitReason::Busy(names(&here)),
     }
 }
@@ -112,6 +124,16 @@ impl WaitReason {
             WaitReason::Turn => "next in turn".into(),
             WaitReason::Busy(names) => format!("waits: {} no room", listed(names, "has", "have")),
             WaitReason::Absent(names) => format!("waits: {} not here", listed(names, "is", "are")),
+            WaitReason::BusyMakers(names) => format!(
+                "waits: of the makers only {} the environment in use, and {} no room",
+                listed(names, "has", "have"),
+                if names.len() == 1 { "has" } else { "have" }
+            ),
+            WaitReason::AbsentMakers(names) => format!(
+                "waits: of the makers only {} the environment in use, and {} not here",
+                listed(names, "has", "have"),
+                if names.len() == 1 { "is" } else { "are" }
+            ),
             WaitReason::NoOffer(offers) => format!("no worker of {platform} offers {}", offers.join(" and ")),
             WaitReason::NoTrust(Trust::Maker) => format!("no worker of {platform} is a maker"),
             WaitReason::NoTrust(Trust::Counted | Trust::Probation) => {
@@ -161,6 +183,7 @@ mod tests {
             platform,
             wants: &wants,
             only_worker,
+            makers: &[],
         };
         let workers: Vec<KnownWorker> = workers.iter().map(|text| worker(text)).collect();
         why(&asks, &workers).words(platform)
@@ -206,8 +229,39 @@ mod tests {
             platform: "linux-x86_64",
             wants: &[],
             only_worker: None,
+            makers: &[],
         };
         let found = why(&asks, &[worker("attic counted x86_64 - 1")]);
         assert_eq!(found.words(asks.platform), "no worker of linux-x86_64 is a maker");
+    }
+
+    #[test]
+    fn a_toolchain_that_waits_for_its_environment_names_who_has_it() {
+        let waits = |makers: &[&str], workers: &[&str]| {
+            let makers: Vec<String> = makers.iter().map(ToString::to_string).collect();
+            let asks = BuildNeeds {
+                kind: BuilderKind::Toolchain,
+                reason: Reason::Tip,
+                platform: "linux-x86_64",
+                wants: &[],
+                only_worker: None,
+                makers: &makers,
+            };
+            let workers: Vec<KnownWorker> = workers.iter().map(|text| worker(text)).collect();
+            why(&asks, &workers).words(asks.platform)
+        };
+        let (free, busy, away) =
+            ("attic maker x86_64 - 1", "cellar maker x86_64 - 0", "barn maker x86_64 - -");
+        assert_eq!(
+            waits(&["barn"], &[free, away]),
+            "waits: of the makers only barn has the environment in use, and is not here"
+        );
+        assert_eq!(
+            waits(&["cellar"], &[free, busy]),
+            "waits: of the makers only cellar has the environment in use, and has no room"
+        );
+        assert_eq!(waits(&["barn", "attic"], &[free, away]), "next in turn");
+        assert_eq!(waits(&["barn"], &[away]), "waits: barn is not here", "no other one would do");
+        assert_eq!(waits(&[], &[free, away]), "next in turn", "any maker may make it");
     }
 }

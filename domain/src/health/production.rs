@@ -118,7 +118,7 @@ fn no_worker(pending: &[PendingWorker]) -> String {
 
 /// The needs of a toolchain, and of a suite, for the newest change.
 fn needs<'a>(kind: BuilderKind, platform: &'a str, wants: &'a [String]) -> BuildNeeds<'a> {
-    BuildNeeds { kind, reason: Reason::Tip, platform, wants, only_worker: None }
+    BuildNeeds { kind, reason: Reason::Tip, platform, wants, only_worker: None, makers: &[] }
 }
 
 /// Why a toolchain is not built on a platform; none if it is.
@@ -129,7 +129,9 @@ fn toolchain_obstacle(workers: &[KnownWorker], platform: &str) -> Option<WaitRea
 /// A build that waits for its turn is not kept from anything.
 fn obstacle(reason: WaitReason) -> Option<WaitReason> {
     match reason {
-        WaitReason::Turn | WaitReason::Busy(_) => None,
+        WaitReason::Turn | WaitReason::Busy(_) | WaitReason::BusyMakers(_) | WaitReason::AbsentMakers(_) => {
+            None
+        }
         WaitReason::Absent(_) | WaitReason::NoOffer(_) | WaitReason::NoTrust(_) | WaitReason::NoPlatform => {
             Some(reason)
         }
@@ -169,7 +171,12 @@ fn platforms_without_toolchains(facts: &ProductionFacts) -> Vec<String> {
                 listed(&makers)
             ),
             // That nobody is connected is a problem of its own.
-            WaitReason::Absent(_) | WaitReason::NoOffer(_) | WaitReason::Turn | WaitReason::Busy(_) => {
+            WaitReason::Absent(_)
+            | WaitReason::NoOffer(_)
+            | WaitReason::Turn
+            | WaitReason::Busy(_)
+            | WaitReason::BusyMakers(_)
+            | WaitReason::AbsentMakers(_) => {
                 return None;
             }
         })
@@ -190,7 +197,12 @@ fn suites_without_workers(facts: &ProductionFacts) -> Vec<String> {
                 WaitReason::NoOffer(missing) => (missing, Lack::Offer),
                 WaitReason::Absent(workers) => (workers, Lack::Connection),
                 // A maker is trusted with suites, too, and is here.
-                WaitReason::NoTrust(_) | WaitReason::NoPlatform | WaitReason::Turn | WaitReason::Busy(_) => {
+                WaitReason::NoTrust(_)
+                | WaitReason::NoPlatform
+                | WaitReason::Turn
+                | WaitReason::Busy(_)
+                | WaitReason::BusyMakers(_)
+                | WaitReason::AbsentMakers(_) => {
                     continue;
                 }
             };

@@ -4,7 +4,7 @@ use super::lines::{self, MailBody, first_line};
 use super::proof::{proof, short};
 use super::report::{ReportedBreakage, ReportedChange, broken};
 use crate::breakage::dependency::FiledUnder;
-use crate::sentences::{Blame, RepairClaim, capitalized, count_tests};
+use crate::sentences::{Blame, RepairClaim, capitalized, case_words, count_tests};
 
 /// What a mail says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -395,7 +395,7 @@ fn list(body: &mut MailBody, breakages: &[ReportedBreakage]) {
         }
         for (cases, did) in [(&breakage.cases, ""), (&breakage.lost, "not run")] {
             for case in cases.iter().take(MAX_CASES) {
-                body.case(did, case);
+                body.case(did, &case_words(case));
             }
             if cases.len() > MAX_CASES {
                 body.case(did, &format!("and {} more", cases.len() - MAX_CASES));

@@ -16,6 +16,7 @@ pub mod report;
 pub mod storm;
 #[cfg(test)]
 mod tests;
+pub mod unstable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -215,7 +216,14 @@ pub fn notify(thread: &ThreadInputs, context: &NoticeContext, now: Timestamp) ->
         }
     }
     take_back_repairs(&announced, context, &mut outgoing);
-    notify_fixed(&announced, context, &mut outgoing);
+    let is_unannounced = |it: &&ThreadBreakage| !announced.iter().any(|known| known.id == it.id);
+    let is_left = standing.iter().copied().filter(is_unannounced).any(|it| {
+        it.age == BreakageAge::Old && it.state != BreakageState::Fixed && is_known_to_contacts(thread, it)
+    });
+    // What the contacts know is repaired only where it is repaired in all that they know of.
+    if !is_left {
+        notify_fixed(&announced, context, &mut outgoing);
+    }
     ThreadDecision { mails: outgoing.mails, waits: outgoing.waits }
 }
 
@@ -227,6 +235,18 @@ fn is_to_mention(breakage: &ThreadBreakage) -> bool {
         && !breakage.is_mentioned
         && breakage.state != BreakageState::Fixed
         && breakage.report.blame == Blame::Named
+}
+
+/// Whether the contacts of an old breakage's project read in the culprit's thread that it broke the project: a platform or a
+/// variant that the farm began to test later shows them the same once more.
+pub fn is_known_to_contacts(thread: &ThreadInputs, breakage: &ThreadBreakage) -> bool {
+    let is_reported = |other: &ThreadBreakage| other.is_announced || other.age == BreakageAge::News;
+    thread.breakages.iter().any(|other| {
+        other.id != breakage.id
+            && other.report.project == breakage.report.project
+            && other.state != BreakageState::Gone
+            && is_reported(other)
+    })
 }
 
 fn names(breakages: &[&ThreadBreakage]) -> Vec<String> {

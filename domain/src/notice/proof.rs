@@ -1,6 +1,6 @@
 //! The proof in a mail: how often the tests passed without the suspected commit, and failed with it, on which workers.
 
-use super::report::{ReportedBreakage, RunCount, WorkerRuns};
+use super::report::ReportedBreakage;
 use crate::sentences::capitalized;
 
 /// The sentences that prove breakages: `change` is what is suspected.
@@ -25,7 +25,8 @@ pub fn proof(change: &str, breakages: &[ReportedBreakage]) -> Vec<String> {
         if breakage.runs.is_empty() {
             continue;
         }
-        let counts: Vec<String> = breakage.runs.iter().map(|runs| worker_runs(runs, breakage)).collect();
+        let is_lost = breakage.cases.is_empty() && !breakage.lost.is_empty();
+        let counts: Vec<String> = breakage.runs.iter().map(|runs| runs.words(is_lost)).collect();
         let counts = counts.join("; ");
         let project = breakage.project.as_deref().unwrap_or("toolchain");
         sentences.push(match has_many {
@@ -41,26 +42,6 @@ pub fn proof(change: &str, breakages: &[ReportedBreakage]) -> Vec<String> {
         sentences.push("All of it was seen on one machine.".to_string());
     }
     sentences
-}
-
-/// `2 passes before it, 3 failures with it, on attic`
-fn worker_runs(runs: &WorkerRuns, breakage: &ReportedBreakage) -> String {
-    let is_lost = breakage.cases.is_empty() && !breakage.lost.is_empty();
-    let mut parts = count_words(runs.before, "before it", is_lost);
-    parts.extend(count_words(runs.with, "with it", is_lost));
-    format!("{}, on {}", parts.join(", "), runs.worker)
-}
-
-fn count_words(count: RunCount, when: &str, is_lost: bool) -> Vec<String> {
-    let (good, bad) = match is_lost {
-        true => (["complete run", "complete runs"], ["incomplete run", "incomplete runs"]),
-        false => (["pass", "passes"], ["failure", "failures"]),
-    };
-    [(count.good, good), (count.bad, bad)]
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, [one, many])| format!("{count} {} {when}", if count == 1 { one } else { many }))
-        .collect()
 }
 
 /// The first digits of a commit, as far as it is one.

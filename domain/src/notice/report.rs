@@ -7,7 +7,7 @@ use protocol::Verdict;
 use crate::breakage::RegressionKind;
 use crate::breakage::dependency::FiledUnder;
 use crate::breakage::flaky::is_of_step;
-use crate::sentences::{Blame, Broken, BrokenCounts, CountedCase, VariantState};
+use crate::sentences::{Blame, Broken, BrokenCounts, CountedCase, RunCount, VariantState, WorkerRuns};
 use crate::variant::target;
 
 /// A breakage as a mail reports it.
@@ -93,26 +93,6 @@ pub struct ReportedChange {
     pub author: String,
     /// The address of its page.
     pub url: String,
-}
-
-/// How often something was run, by result.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RunCount {
-    /// Runs in which each case in question was good, as far as the run shows.
-    pub good: u32,
-    /// Runs in which one of the cases was bad, or not run any longer.
-    pub bad: u32,
-}
-
-/// What one worker ran without the suspected commit, and with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WorkerRuns {
-    /// The worker's name.
-    pub worker: String,
-    /// Runs of what was before.
-    pub before: RunCount,
-    /// Runs of what is suspected.
-    pub with: RunCount,
 }
 
 /// Which of the two versions a run was made with.

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::inputs::{CandidateToolchain, SearchInputs, passed};
+use super::inputs::{AvailableWorker, CandidateToolchain, SearchInputs, passed};
 use super::machines::Machines;
+use super::proof::{self, WorkerProof};
 use super::step::{ProbeRequest, SearchResult, SearchStep};
 use super::toolchain_groups::ToolchainGroups;
 use crate::culprit::{self, Conclusion, Purpose, SearchedCase, Standard};
+use crate::numbers::index;
 use crate::words::ids::{CaseId, WorkerId};
 
 /// A case that has the others' answer with less probability than this does not belong to the breakage.
@@ -90,6 +92,70 @@ fn named(groups: &ToolchainGroups, parent: usize, last: usize) -> SearchResult {
     }
 }
 
+/// What no worker has seen yet of what must stand behind an answer, in all its cases together. Each case by itself has had
+/// its proof, but perhaps not in the same runs.
+pub(super) struct Unproven {
+    parent: usize,
+    last: usize,
+    standard: Standard,
+    counted: Vec<WorkerProof>,
+}
+
+/// Whether an answer lacks proof; the groups of changes that it names have their ends counted as page and mail do.
+pub(super) fn unproven(
+    groups: &ToolchainGroups,
+    step: &SearchStep,
+    searched: &[SearchedCase],
+    standard: Standard,
+) -> Option<Unproven> {
+    let SearchStep::Found(
+        SearchResult::Named { parent, culprit: last } | SearchResult::OneOf { parent, last },
+    ) = step
+    else {
+        return None;
+    };
+    let (parent, last) = (groups.group_of(*parent), groups.group_of(*last));
+    let counted = proof::count(searched, parent, last);
+    let is_proven = counted.iter().any(|worker| worker.is_enough(standard));
+    (!is_proven).then_some(Unproven { parent, last, standard, counted })
+}
+
+/// Probes for the runs that are missing, on the worker that has seen the most.
+pub(super) fn prove(
+    facts: &SearchInputs,
+    groups: &ToolchainGroups,
+    proven: &[AvailableWorker],
+    unproven: Unproven,
+) -> SearchStep {
+    let Unproven { parent, last, standard, counted } = unproven;
+    let missing = |worker: WorkerId| {
+        let seen = counted.iter().find(|seen| seen.worker == worker);
+        seen.map_or((standard.runs, standard.runs), |seen| {
+            (seen.missing_before(standard), seen.missing_with(standard))
+        })
+    };
+    let free = proven.iter().filter(|available| available.free > 0);
+    let Some(next) = free.min_by_key(|available| {
+        let (before, with) = missing(available.worker);
+        before + with
+    }) else {
+        return SearchStep::Wait;
+    };
+    if !facts.pending.is_empty() {
+        return SearchStep::Wait;
+    }
+    let (before, with) = missing(next.worker);
+    let ends = std::iter::repeat_n(parent, before).chain(std::iter::repeat_n(last, with));
+    let requests = ends.take(index(next.free)).map(|group| ProbeRequest {
+        at: groups.first_of(group),
+        worker: next.worker,
+        purpose: Purpose::Confirm,
+        bits: 0.0,
+        selected: false,
+    });
+    SearchStep::Ask(requests.collect())
+}
+
 /// A case is flaky if it has both passed and failed with one toolchain on one machine. A failure that one machine alone has
 /// shown is blamed on that machine; it is probed again before, if it is available.
 fn flaky(
@@ -155,10 +221,10 @@ pub(super) fn when_budget_is_spent(
     });
     let is_shorter =
         |&(parent, last): &(usize, usize)| (parent, last) != (0, groups.head()) || facts.range.len() == 2;
-    SearchStep::Found(match stretch.filter(is_shorter) {
-        Some((parent, last)) => named(groups, parent, last),
-        None => SearchResult::Inconclusive,
-    })
+    let answer =
+        stretch.filter(is_shorter).map(|(parent, last)| SearchStep::Found(named(groups, parent, last)));
+    let is_proven = |answer: &SearchStep| unproven(groups, answer, searched, standard(facts)).is_none();
+    answer.filter(is_proven).unwrap_or(SearchStep::Found(SearchResult::Inconclusive))
 }
 
 /// What naming a change takes. A toolchain is dear to build, and compilers are deterministic: there the posterior alone

@@ -9,6 +9,7 @@ mod ending;
 mod inputs;
 mod machines;
 mod pause;
+mod proof;
 pub mod selection;
 mod step;
 pub mod suspicion;
@@ -28,6 +29,7 @@ pub use inputs::{
 };
 use machines::Machines;
 pub use pause::{PauseReason, pause};
+pub use proof::{WorkerProof, proof};
 use selection::Selection;
 pub use step::{ProbeRequest, SearchResult, SearchStep};
 use toolchain_groups::ToolchainGroups;
@@ -107,7 +109,11 @@ fn next_of(facts: &SearchInputs, selection: Selection) -> (SearchStep, Belief) {
     let answer = culprit::answer(&question);
     let ending = ending::ending(facts, &groups, &machines, &cases, &question.cases, &answer.verdicts);
     let next = match ending {
-        Some(next) => next,
+        Some(next) => match ending::unproven(&groups, &next, &question.cases, question.standard) {
+            None => next,
+            Some(_) if is_spent(facts) => ending::when_budget_is_spent(facts, &groups, &question.cases),
+            Some(missing) => ending::prove(facts, &groups, &proven, missing),
+        },
         None if ends_are_mute => SearchStep::Found(SearchResult::Inconclusive),
         None if is_spent(facts) => ending::when_budget_is_spent(facts, &groups, &question.cases),
         None if proven.is_empty() => machines.prove(facts),

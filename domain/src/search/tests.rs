@@ -9,6 +9,7 @@ use protocol::{Sha256, Verdict};
 
 use super::*;
 use crate::culprit::{Cost, Purpose};
+use crate::sentences::{RunCount, WorkerRuns};
 use crate::words::ids::ChangeId;
 
 const HERE: WorkerId = WorkerId(1);
@@ -390,48 +391,111 @@ fn a_case_that_fails_by_luck_is_blamed_on_a_change_in_fewer_than_one_of_a_thousa
     assert!(1000 * all < blamed.len() * searches && all < 2, "{blamed:?}");
 }
 
-/// The passes just before a change and the failures at it, by worker.
-fn proof_runs(facts: &SearchInputs, parent: usize, culprit: usize) -> BTreeMap<WorkerId, (usize, usize)> {
-    let mut proof: BTreeMap<WorkerId, (usize, usize)> = BTreeMap::new();
-    for run in facts.runs.iter().filter(|run| !run.is_alarm) {
-        let (passes, fails) = proof.entry(run.worker).or_default();
-        *passes += usize::from(run.at == parent && run.verdicts[&CASE] == Verdict::Pass);
-        *fails += usize::from(run.at == culprit && run.verdicts[&CASE] == Verdict::Fail);
-    }
-    proof
+/// The counts that a mail prints of these runs: passes before, and failures with, by worker.
+fn printed(proof: &[WorkerProof]) -> Vec<(u32, u32)> {
+    let count = |tally: Tally| RunCount { good: tally.passes, bad: tally.fails };
+    let runs = proof.iter().map(|of_it| WorkerRuns {
+        worker: format!("w{}", of_it.worker),
+        before: count(of_it.before),
+        with: count(of_it.with),
+    });
+    let number = |words: &str, what: &str| {
+        let before = words.split(what).next().filter(|before| before.len() < words.len());
+        before.and_then(|before| before.split_whitespace().last()?.parse().ok()).unwrap_or(0)
+    };
+    runs.map(|runs| {
+        let words = runs.words(false);
+        (number(&words, " passes before it"), number(&words, " failures with it"))
+    })
+    .collect()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// Whatever the trunk, the noise and the workers are: a named change has its proof on one worker, and so have the two
-    /// ends of an answer that names several changes.
+    /// Whatever the trunk, the noise, the workers and the cases are, and however many neighbours share a toolchain: the
+    /// runs that a mail counts for a named change are a proof, and so are those at the two ends of an answer that names
+    /// several changes.
     #[test]
-    fn what_is_named_passed_three_times_without_it_and_failed_three_times_with_it_on_one_worker(
-        changes in 1..24_usize,
+    fn what_is_named_is_printed_with_three_passes_without_it_and_three_failures_with_it_on_one_worker(
+        equal in prop::collection::vec(prop::bool::weighted(0.4), 1..24),
         truth in 0..30_usize,
         noise in 0.0..0.4_f64,
         known in 0..40_u32,
-        has_two in any::<bool>(),
+        has_two_workers in any::<bool>(),
+        has_two_cases in any::<bool>(),
         seed in 1..u64::MAX,
     ) {
         let state = Cell::new(seed);
-        let mut facts = facts(&"+".repeat(changes + 1));
-        facts.cases.insert(CASE, (Tally { fails: 0, passes: known }, Tally::default()));
-        if has_two {
+        let picture: String =
+            std::iter::once('+').chain(equal.iter().map(|is_equal| if *is_equal { '=' } else { '+' })).collect();
+        let mut facts = facts(&picture);
+        let tallies = (Tally { fails: 0, passes: known }, Tally::default());
+        facts.cases.insert(CASE, tallies);
+        if has_two_cases {
+            facts.cases.insert(OTHER, tallies);
+        }
+        if has_two_workers {
             facts.available_workers.push(available_worker(THERE));
             facts.runs.push(run(0, THERE, Verdict::Pass));
         }
-        let verdict = |at: usize, _, _| match (at >= truth) == (chance(&state) >= noise) {
+        let groups = ToolchainGroups::new(&facts.range);
+        let truth = groups.group_of(truth.min(facts.range.len() - 1));
+        let verdict = |at: usize| match (groups.group_of(at) >= truth) == (chance(&state) >= noise) {
             true => Verdict::Fail,
             false => Verdict::Pass,
         };
-        let (found, facts) = play_on(facts, verdict);
+        let found = loop {
+            match next(&facts).0 {
+                SearchStep::Ask(asks) => for ask in asks {
+                    facts.probes += 1;
+                    let verdicts = facts.cases.keys().map(|case| (*case, verdict(ask.at))).collect();
+                    facts.runs.push(SearchRun { verdicts, ..run(ask.at, ask.worker, Verdict::Pass) });
+                },
+                SearchStep::Found(found) => break found,
+                SearchStep::Split(apart) => facts.cases.retain(|case, _| !apart.contains(case)),
+                SearchStep::Wait => panic!("nothing is under way"),
+            }
+        };
+        prop_assert!(facts.probes <= MAX_PROBES + 3, "{} probes", facts.probes);
         if let SearchResult::Named { parent, culprit } | SearchResult::OneOf { parent, last: culprit } = found {
-            let proof = proof_runs(&facts, parent, culprit);
-            prop_assert!(proof.values().any(|&(passes, fails)| passes >= 3 && fails >= 3), "{found:?}: {proof:?}");
+            let counts = printed(&proof(&facts, parent, culprit));
+            prop_assert!(counts.iter().any(|&(passes, fails)| passes >= 3 && fails >= 3), "{found:?}: {counts:?}");
         }
     }
+}
+
+/// Neighbours with one toolchain are one version: whichever of them ran, the runs are of what the mail names.
+#[test]
+fn runs_of_neighbours_with_the_same_toolchain_are_counted() {
+    let mut facts = facts("++=-=");
+    facts.runs.extend([1, 1, 2].map(|at| run(at, HERE, Verdict::Pass)));
+    facts.runs.extend([3, 4, 4].map(|at| run(at, HERE, Verdict::Fail)));
+    facts.runs.push(run(0, HERE, Verdict::Pass));
+    let counted = WorkerProof {
+        worker: HERE,
+        before: Tally { fails: 0, passes: 3 },
+        with: Tally { fails: 3, passes: 0 },
+    };
+    assert_eq!(proof(&facts, 2, 3), [counted]);
+}
+
+/// Each of two cases has three passes there, but only two runs show both good.
+#[test]
+fn of_several_cases_the_one_that_shows_the_least_counts() {
+    let mut facts = facts("+-");
+    facts.cases.insert(OTHER, facts.cases[&CASE]);
+    let verdicts = |one, other| BTreeMap::from([(CASE, one), (OTHER, other)]);
+    let (pass, fail) = (Verdict::Pass, Verdict::Fail);
+    for (at, one, other) in [(0, pass, pass), (0, pass, fail), (1, fail, fail), (1, fail, pass)] {
+        facts.runs.push(SearchRun { verdicts: verdicts(one, other), ..run(at, HERE, pass) });
+    }
+    let counted = WorkerProof {
+        worker: HERE,
+        before: Tally { fails: 1, passes: 1 },
+        with: Tally { fails: 1, passes: 1 },
+    };
+    assert_eq!(proof(&facts, 0, 1), [counted]);
 }
 
 #[test]

@@ -6,9 +6,11 @@
 
 mod blame;
 mod broken;
+mod case_words;
 mod change;
 mod fetching;
 mod pieces;
+mod proof;
 mod quote;
 mod reach;
 #[cfg(test)]
@@ -17,14 +19,21 @@ mod variants;
 
 pub use blame::{Blame, Ending, RepairClaim};
 pub use broken::{Broken, BrokenCounts, CountedCase, count_tests, step_of};
+pub use case_words::case_words;
 pub use change::{ChangeRole, change_sentence};
 pub use fetching::FetchFailure;
 pub use pieces::capitalized;
+pub use proof::{RunCount, WorkerRuns};
 pub use quote::{QuotableRun, quote_order};
 pub use reach::unreached;
 pub use variants::{VariantSpread, VariantState};
 
 use crate::words::BreakageState;
+
+/// What the farm says of a suite whose failures have no stable names, on its project's page and to its contacts.
+pub const UNSTABLE_NAMES: &str = "On identical inputs, this suite names its failures differently in each run, so the farm cannot tell a new failure from \
+     an old one: new names are left to the case of their step, and are not searched. A report that names cases would mend \
+     that, as would messages without random words.";
 
 /// A breakage, as far as its sentence needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]

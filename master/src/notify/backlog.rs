@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use domain::notice::age::{BacklogInputs, BreakageAge, is_backlog_due};
 use domain::notice::backlog::{self, OldBreakage};
 use domain::notice::report::{ReportedBreakage, ReportedChange};
-use domain::notice::{NoticeContext, ThreadBreakage, ThreadInputs, mail};
+use domain::notice::{NoticeContext, ThreadBreakage, ThreadInputs, is_known_to_contacts, mail};
 use domain::words::BreakageState;
 use domain::words::ids::{BreakageId, ChangeId, NoticeId, ProjectId, Timestamp, TrunkId};
 use domain::words::states::NoticeKind;
@@ -43,15 +43,37 @@ pub async fn sort_out(
             BreakageAge::Old => {
                 let builder = tx.breakage(breakage.id).await?.builder;
                 match tx.builder(builder).await?.project {
-                    Some(project) => backlogs.entry(project).or_default().add(culprit, thread, breakage),
+                    Some(project) if !do_contacts_know(tx, project, culprit, thread, breakage).await? => {
+                        backlogs.entry(project).or_default().add(culprit, thread, breakage);
+                    }
                     // A toolchain has no contacts.
-                    None => tx.mark_unmailed(breakage.id, false).await?,
+                    Some(_) | None => tx.mark_unmailed(breakage.id, false).await?,
                 }
             }
             BreakageAge::News | BreakageAge::PerhapsOver => {}
         }
     }
     Ok(())
+}
+
+/// Whether the contacts of a project know the culprit already, from its thread or from an earlier backlog.
+async fn do_contacts_know(
+    tx: &mut Write<'_>,
+    project: ProjectId,
+    culprit: ChangeId,
+    thread: &ThreadInputs,
+    breakage: &ThreadBreakage,
+) -> store::Result<bool> {
+    if is_known_to_contacts(thread, breakage) {
+        return Ok(true);
+    }
+    for claim in tx.backlog_claims().await?.into_iter().filter(|claim| claim.culprit == culprit) {
+        let builder = tx.breakage(claim.breakage).await?.builder;
+        if claim.breakage != breakage.id && tx.builder(builder).await?.project == Some(project) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl Backlog {

@@ -4,15 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::notice::age::{BreakageDates, age};
-use domain::notice::report::{ReportedBreakage, ReportedChange, RunOf, WorkerRuns, count_runs, named_cases};
+use domain::notice::report::{ReportedBreakage, ReportedChange, named_cases};
 use domain::notice::{
     CorrectionInputs, ListTraffic, NoticeContext, OpenSearches, ThreadBreakage, ThreadFix, ThreadInputs,
     storm,
 };
 use domain::sentences::{Blame, RepairClaim, VariantState};
 use domain::words::BreakageState;
-use domain::words::ids::{ChangeId, Timestamp, TrunkId, WorkerId};
-use store::{Breakage, Read, Thread, Write};
+use domain::words::ids::{ChangeId, Timestamp, TrunkId};
+use store::{Breakage, Thread, Write};
 
 use crate::config::Config;
 
@@ -218,7 +218,7 @@ async fn load_report(
             Some(parent) => Some(tx.change(parent).await?.sha),
             None => None,
         },
-        runs: load_runs(tx, breakage).await?,
+        runs: tx.proof(breakage.id).await?,
         url: format!("{}/breakages/{}", config.url, breakage.id),
     })
 }
@@ -234,37 +234,6 @@ async fn load_variants(
 /// How many changes there are after one position up to another; 0 where one of them is not known.
 fn changes_between(after: Option<usize>, upto: Option<usize>) -> usize {
     after.zip(upto).map_or(0, |(after, upto)| upto.saturating_sub(after))
-}
-
-/// Counts the runs that prove a culprit: those with the last good change before it, and with the culprit itself.
-async fn load_runs(tx: &mut Write<'_>, breakage: &Breakage) -> store::Result<Vec<WorkerRuns>> {
-    let (Some(parent), Some(culprit)) = (breakage.parent, breakage.culprit) else { return Ok(Vec::new()) };
-    // Runs with other inputs prove nothing here.
-    let inputs = tx.inputs_of(breakage.builder, breakage.bad).await?;
-    let mut evidence = tx.evidence(breakage, &[parent, culprit]).await?;
-    evidence.retain(|run| Some(run.inputs) == inputs);
-    let names = worker_names(tx, evidence.iter().map(|run| run.worker)).await?;
-    Ok(count_runs(evidence.into_iter().map(|run| {
-        let run_of = if run.change == culprit { RunOf::With } else { RunOf::Before };
-        let verdicts: Vec<_> = run
-            .verdicts
-            .into_iter()
-            .map(|(case, verdict)| (breakage.regression_kind(case), verdict))
-            .collect();
-        (names[&run.worker].clone(), run_of, verdicts)
-    })))
-}
-
-/// The names of these workers.
-pub async fn worker_names(
-    read: &mut Read<'_>,
-    workers: impl Iterator<Item = WorkerId>,
-) -> store::Result<BTreeMap<WorkerId, String>> {
-    let mut names = BTreeMap::new();
-    for worker in workers.collect::<BTreeSet<WorkerId>>() {
-        names.insert(worker, read.worker(worker).await?.name);
-    }
-    Ok(names)
 }
 
 /// A change as a mail reports it; the branch is that of the breakage in question.

@@ -11,6 +11,7 @@ pub mod own_inputs;
 pub mod owners;
 pub mod post;
 mod reach;
+mod unstable;
 mod write;
 
 use domain::notice;
@@ -23,6 +24,7 @@ use canaries::trunks_with_failing_canaries;
 use load::{load_context, load_correction, load_thread, wrong_claims};
 use new_failures::notify_contacts_of_new_failures;
 use reach::count_unreached;
+use unstable::notify_contacts_of_unstable_names;
 use write::put_mail;
 
 /// Puts all mails that are due now into the outbox.
@@ -51,5 +53,6 @@ pub async fn notify(tx: &mut Write<'_>, config: &Config, at: Timestamp) -> store
         }
     }
     notify_contacts_of_new_projects(tx, config, &context, &backlogs, at).await?;
-    notify_contacts_of_new_failures(tx, config, &failing, at).await
+    notify_contacts_of_new_failures(tx, config, &failing, at).await?;
+    notify_contacts_of_unstable_names(tx, config, at).await
 }

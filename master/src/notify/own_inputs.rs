@@ -1,20 +1,19 @@
 //! Notifies a project's contacts of what its own new inputs broke. The trunk's list gets no such mail.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::breakage::RegressionKind;
 use domain::notice::mail::{self, InputsReport};
-use domain::notice::report::{ReportedBreakage, RunOf, WorkerRuns, count_runs, named_cases};
+use domain::notice::report::{ReportedBreakage, RunOf, count_runs, named_cases};
 use domain::outcome::Outcome;
 use domain::project_inputs;
-use domain::sentences::Blame;
-use domain::words::ids::{BuildId, CaseId, PinId, Timestamp};
+use domain::sentences::{Blame, WorkerRuns};
+use domain::words::ids::{BuildId, CaseId, PinId, Timestamp, WorkerId};
 use domain::words::states::NoticeKind;
 use protocol::Verdict;
 use store::{Build, Builder, NewNotice, Pin, Write};
 
 use crate::config::Config;
-use crate::notify::load::worker_names;
 use crate::notify::write::host;
 
 /// Project inputs that made cases worse on one builder.
@@ -163,4 +162,16 @@ async fn confirming(
     let builds = tx.null_runs_after(baseline.id, pin).await?;
     let is_verdict = |build: &Build| matches!(build.outcome, Some(Outcome::Passed | Outcome::Failed));
     Ok(builds.into_iter().filter(is_verdict).map(|build| build.id))
+}
+
+/// The names of these workers.
+async fn worker_names(
+    tx: &mut Write<'_>,
+    workers: impl Iterator<Item = WorkerId>,
+) -> store::Result<BTreeMap<WorkerId, String>> {
+    let mut names = BTreeMap::new();
+    for worker in workers.collect::<BTreeSet<WorkerId>>() {
+        names.insert(worker, tx.worker(worker).await?.name);
+    }
+    Ok(names)
 }

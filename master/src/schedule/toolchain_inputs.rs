@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::dispatch::AWAY;
+use domain::dispatch::makers::{Maker, makers_of};
 use domain::project_inputs::inputs_hash;
 use domain::project_inputs::toolchain::{self, ToolchainInputs};
 use domain::project_inputs::{
@@ -14,10 +15,10 @@ use domain::words::ids::{BuilderId, ChangeId, Timestamp};
 use domain::words::states::ToolchainInputsState;
 use domain::words::{BuildState, BuilderKind, Reason};
 use protocol::{Recipe, Sha256};
-use store::{Build, Builder, BuilderInputs, HistoryCell, Maker, Write};
+use store::{Build, Builder, BuilderInputs, HistoryCell, Write};
 
 use crate::config::{Config, TrunkConfig};
-use crate::farm::makers::{load_makers, makers_of};
+use crate::farm::makers::load_makers;
 use crate::schedule::baseline::{is_searched_after, is_verdict};
 use crate::schedule::enqueue::{SuiteBuild, enqueue_suite, enqueue_toolchain};
 use crate::settle::breakages::make_history;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::breakage::leading_cases;
 use domain::culprit::{Cost, Tally};
 use domain::dispatch::AWAY;
+use domain::dispatch::makers::makers_of;
 use domain::project_inputs::InputsId;
 use domain::search::selection;
 use domain::search::suspicion::{SuspicionClass, Weights, classes, suspicion};
@@ -19,7 +20,7 @@ use domain::words::{BuilderKind, Trust};
 use store::{Breakage, Builder, BuilderPace, HistoryCell, MAX_LATER, Write};
 
 use crate::farm::connections::ConnectedWorker;
-use crate::farm::makers::{load_makers, makers_of};
+use crate::farm::makers::load_makers;
 
 /// Older runs are no measure of a case's noise today.
 const NOISE_PERIOD: Duration = Duration::from_secs(45 * 24 * 3600);

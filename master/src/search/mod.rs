@@ -42,6 +42,7 @@ pub async fn search(farm: &Farm) -> Result<()> {
         && read.unnotified_starts(1).await?.is_empty()
         && due(&mut read).await?.is_empty()
         && read.unmailed_new_failures().await?.is_empty()
+        && read.unmailed_unstable_suites().await?.is_empty()
         && !read.has_backlog_news().await?
     {
         return Ok(());
@@ -368,6 +369,9 @@ async fn conclude(
         record_what_failed(tx, breakage, culprit, at).await?;
     }
     tx.record_search_result(breakage.id, state, culprit, parent, at).await?;
+    if let SearchResult::Named { parent, culprit } | SearchResult::OneOf { parent, last: culprit } = found {
+        tx.put_proof(breakage.id, &search::proof(&loaded.inputs, parent, culprit)).await?;
+    }
     if let SearchResult::Named { culprit, .. } = found {
         // The classes begin after the good end.
         let records = search::suspicion::record(&loaded.classes, culprit - 1);

@@ -9,7 +9,7 @@ use domain::search::MAX_REOPENED;
 use domain::words::BreakageState;
 use domain::words::ids::{BuildId, CaseId, ChangeId, Timestamp, WorkerId};
 use protocol::{Sha256, Verdict};
-use store::{Breakage, Build, Builder, HistoryNews, NewBreakage, Write};
+use store::{Breakage, Build, Builder, HistoryNews, NewBreakage, UnstableSuite, Write};
 
 use crate::settle::{breakages, new_failures, self_checks};
 
@@ -83,7 +83,11 @@ async fn compare(
         let differing = flaky::differing(&first.case_verdicts, &second.case_verdicts);
         let names = tx.names_of_cases(&differing).await?;
         let is_fault = |case: &CaseId| names.get(case).is_some_and(|name| is_fault(name));
-        unstable.extend(flaky::differing_faults(&first.case_verdicts, &second.case_verdicts, is_fault));
+        let faults = flaky::differing_faults(&first.case_verdicts, &second.case_verdicts, is_fault);
+        if let (Some(project), Some(&example)) = (builder.project, faults.first()) {
+            tx.put_unstable_suite(UnstableSuite { project, builder: builder.id, example }, at).await?;
+        }
+        unstable.extend(faults);
         tx.put_unstable_cases(builder.id, &unstable, at).await?;
     }
     let already_flaky = tx.flaky_cases(builder.id, flaky_since(at)).await?;

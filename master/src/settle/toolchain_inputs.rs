@@ -1,12 +1,13 @@
 //! Records in which environment a toolchain was made: one that was made elsewhere joins no history of the others.
 
+use domain::dispatch::makers::makers_of;
 use domain::project_inputs::inputs_hash;
 use domain::project_inputs::toolchain::{self, MakerEnvironment, ToolchainInputs};
 use domain::words::ids::{AttemptId, Timestamp, WorkerId};
 use domain::words::states::ToolchainInputsState;
 use store::{Build, Builder, Write};
 
-use crate::farm::makers::{load_makers, makers_of};
+use crate::farm::makers::load_makers;
 
 /// Gives a toolchain build that is about to finish the inputs that it really had. Those of another environment are proposed
 /// if no maker has the environment of its inputs any longer.

@@ -242,7 +242,7 @@ impl Read<'_> {
     }
 
     /// Adds the verdicts of null runs and probes on trusted machines where cases of open breakages are seen good
-    /// again, and where those of repaired ones were first.
+    /// again, and where those of repaired ones were first if a self-check of the repair has fallen.
     async fn add_runs_beside(
         &mut self,
         builder: BuilderId,
@@ -269,8 +269,11 @@ impl Read<'_> {
                 }
             }
         }
-        // Runs at its first good change can refute a repair, long after the breakage is over.
-        for breakage in breakages.iter().filter(|breakage| breakage.state == BreakageState::Fixed) {
+        // Runs at its first good change can refute a repair, long after the breakage is over: once a self-check has shown
+        // it bad there. What no check doubts is not read, however many repairs there are.
+        let fallen = self.fallen_repairs(builder).await?;
+        let is_doubted = |it: &&Breakage| it.state == BreakageState::Fixed && fallen.contains(&it.id);
+        for breakage in breakages.iter().filter(is_doubted) {
             let Some(fix) = breakage.fixed else { continue };
             for case_history in case_histories.iter().filter(|it| breakage.cases.contains(&it.case)) {
                 seen_good.entry(fix.by).or_default().insert(case_history.case);

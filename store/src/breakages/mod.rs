@@ -5,6 +5,7 @@ pub mod evidence;
 pub mod inputs;
 pub mod new_failures;
 pub mod notices;
+mod proofs;
 pub mod quotes;
 pub mod searches;
 pub mod selections;

@@ -1,5 +1,7 @@
 //! Self-checks: answers that may be repeated, the null runs that repeat them, and what these showed.
 
+use std::collections::BTreeSet;
+
 use domain::project_inputs::InputsId;
 use domain::self_check::{CheckKind, CheckResult, SHARE_OF};
 use domain::words::BreakageState;
@@ -180,6 +182,19 @@ impl Read<'_> {
             Ok(SelfCheck { breakage: BreakageId(row.0), kind: word(&row.1, CheckKind::parse)? })
         };
         row.map(|row| check((row.breakage_id, row.kind))).transpose()
+    }
+
+    /// The breakages of a builder of whose repairs a self-check has fallen.
+    pub(crate) async fn fallen_repairs(&mut self, builder: BuilderId) -> Result<BTreeSet<BreakageId>> {
+        let ids = sqlx::query_scalar!(
+            "select distinct s.breakage_id from self_check s indexed by self_check_fallen_repair
+                 cross join breakage k on k.id = s.breakage_id
+             where s.kind = 'repair' and s.result = 'fell' and k.builder_id = ?",
+            builder.0
+        )
+        .fetch_all(&mut *self.connection)
+        .await?;
+        Ok(ids.into_iter().map(BreakageId).collect())
     }
 
     /// The builds that have repeated a part of an answer and have ended, up to this one.

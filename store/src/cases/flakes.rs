@@ -3,11 +3,12 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::breakage::flaky::{BrokenPeriod, NoiseHistory, history};
+use domain::breakage::flaky::{BrokenPeriod, NoiseHistory, NoiseRun, history};
 use domain::readers::is_fault;
 use domain::words::ids::{BuilderId, CaseId, ChangeId, Timestamp};
 use protocol::Verdict;
 
+use crate::builds::inputs_id;
 use crate::db::transaction::Read;
 use crate::error::Result;
 
@@ -56,9 +57,9 @@ impl Read<'_> {
         builder: BuilderId,
         cases: &BTreeSet<CaseId>,
         since: Timestamp,
-    ) -> Result<BTreeMap<CaseId, Vec<(ChangeId, Verdict)>>> {
+    ) -> Result<BTreeMap<CaseId, Vec<NoiseRun>>> {
         let builds = sqlx::query!(
-            r#"select b.change_id, b.case_list_id as "list!", b.verdicts as "verdicts!", b.complete from build b
+            r#"select b.change_id, b.pin_id, b.toolchain_inputs_id, b.case_list_id as "list!", b.verdicts as "verdicts!", b.complete from build b
                  join attempt a on a.id = b.attempt_id join worker w on w.id = a.worker_id
                  left join pin p on p.id = b.pin_id
              where b.builder_id = ? and b.attempt_id is not null and b.case_list_id is not null
@@ -75,10 +76,13 @@ impl Read<'_> {
         let faults = self.names_of_cases(cases).await?;
         let faults: BTreeSet<CaseId> =
             faults.into_iter().filter(|(_, name)| is_fault(name)).map(|(case, _)| case).collect();
-        let mut runs: BTreeMap<CaseId, Vec<(ChangeId, Verdict)>> = BTreeMap::new();
+        let mut runs: BTreeMap<CaseId, Vec<NoiseRun>> = BTreeMap::new();
         // Builds share their case lists, so each is unpacked once.
         let mut positions: BTreeMap<i64, Vec<(usize, CaseId)>> = BTreeMap::new();
         for build in builds {
+            let (change, inputs) =
+                (ChangeId(build.change_id), inputs_id(build.toolchain_inputs_id, build.pin_id));
+            let run = |verdict| NoiseRun { change, inputs, verdict };
             let wanted = match positions.entry(build.list) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
@@ -91,7 +95,7 @@ impl Read<'_> {
                 // A fault that is not reported has passed.
                 let reported: BTreeSet<CaseId> = wanted.iter().map(|(_, case)| *case).collect();
                 for fault in faults.difference(&reported) {
-                    runs.entry(*fault).or_default().push((ChangeId(build.change_id), Verdict::Pass));
+                    runs.entry(*fault).or_default().push(run(Verdict::Pass));
                 }
             }
             if wanted.is_empty() {
@@ -99,8 +103,7 @@ impl Read<'_> {
             }
             let verdicts = crate::cases::verdicts::letters(&build.verdicts)?;
             for &(at, case) in &*wanted {
-                let verdict = verdicts.get(at).map(|verdict| (ChangeId(build.change_id), verdict));
-                runs.entry(case).or_default().extend(verdict);
+                runs.entry(case).or_default().extend(verdicts.get(at).map(run));
             }
         }
         Ok(runs)

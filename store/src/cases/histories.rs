@@ -86,6 +86,9 @@ fn unreached(case_verdicts: &CaseVerdicts) -> impl Iterator<Item = CaseId> {
     case_verdicts.iter().filter(|(_, verdict)| **verdict == Verdict::Unreached).map(|(case, _)| *case)
 }
 
+/// How many unstable cases of a builder are kept.
+const MAX_UNSTABLE: i64 = 1_000;
+
 impl Read<'_> {
     /// The builds that make a builder's history, in order. At a baseline a change occurs once for each set of
     /// project inputs.
@@ -326,7 +329,8 @@ impl Write<'_> {
         Ok(before.into_iter().map(CaseId).collect())
     }
 
-    /// Records cases that come and go on identical inputs; those that are known keep their time.
+    /// Records cases that come and go on identical inputs. A builder keeps those that were seen to differ last: where names
+    /// hold random words, each run brings new ones, and what is read at each build must not grow with them.
     pub async fn put_unstable_cases(
         &mut self,
         builder: BuilderId,
@@ -335,11 +339,20 @@ impl Write<'_> {
     ) -> Result<()> {
         let ids = json(cases)?;
         sqlx::query!(
-            "insert into unstable_case (builder_id, case_id, since_ms) select ?, value, ? from json_each(?)
-             where true on conflict (builder_id, case_id) do nothing",
+            "insert into unstable_case (builder_id, case_id, seen_at_ms) select ?, value, ? from json_each(?)
+             where true on conflict (builder_id, case_id) do update set seen_at_ms = excluded.seen_at_ms",
             builder.0,
             now.0,
             ids
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        sqlx::query!(
+            "delete from unstable_case where builder_id = ?1 and case_id in (
+                 select case_id from unstable_case where builder_id = ?1
+                 order by seen_at_ms desc, case_id desc limit -1 offset ?2)",
+            builder.0,
+            MAX_UNSTABLE
         )
         .execute(&mut *self.connection)
         .await?;

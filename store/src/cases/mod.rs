@@ -7,4 +7,5 @@ pub mod messages;
 pub mod names;
 pub mod selection;
 pub mod sick;
+pub mod unstable_suites;
 pub mod verdicts;

@@ -1,9 +1,10 @@
 //! Builds: as cells and marks, as a page of their own, and as what waits.
 
+use domain::breakage::mark::FailureNews;
 use domain::outcome::{Cause, Outcome};
 use domain::words::ids::{BuildId, Timestamp};
 use domain::words::states::AttemptState;
-use domain::words::{BuildState, Reason};
+use domain::words::{BuildState, BuilderKind, Reason};
 use protocol::Verdict;
 
 use super::changes::change_row;
@@ -15,7 +16,6 @@ use crate::error::{Error, Result, sha256, word};
 
 /// A build as a cell, a mark or a line shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "facts of a row, each of which a page shows by itself")]
 pub struct BuildRow {
     /// Its id.
     pub id: i64,
@@ -23,8 +23,8 @@ pub struct BuildRow {
     pub builder: i64,
     /// Its change.
     pub change: i64,
-    /// Whether it makes a toolchain; otherwise it runs a suite.
-    pub is_toolchain: bool,
+    /// Whether it makes a toolchain or runs a suite.
+    pub kind: BuilderKind,
     /// Why the build exists.
     pub reason: Reason,
     /// Whether it makes history. A baseline makes none while its project inputs are not in use.
@@ -54,10 +54,8 @@ pub struct BuildRow {
     pub not_run: i64,
     /// Cases that were bad and are good.
     pub better: i64,
-    /// Whether all its bad cases are known to be flaky, and none is expected to fail; see [`Read::mark_flaky`].
-    pub is_flaky: bool,
-    /// Whether it fails as marks expect, or as its canary must; see [`Read::mark_flaky`].
-    pub is_expected: bool,
+    /// What its failures are to a reader who knows what is flaky and marked: see [`Read::judge_failures`].
+    pub news: FailureNews,
 }
 
 /// What a build's own page shows, without its cases.
@@ -176,6 +174,8 @@ pub struct QueueRow {
     pub wants: Vec<String>,
     /// The name of the only worker that may run it.
     pub only_worker: Option<String>,
+    /// What counts of the environment in which a toolchain is to be made; none of a suite's.
+    pub environment: Option<Vec<String>>,
     /// When it was put into the queue.
     pub queued_at: Timestamp,
     /// It is not offered before this time.
@@ -189,7 +189,7 @@ macro_rules! build_rows {
     ($self:ident, $where:literal, $($argument:expr),*) => {{
         let rows = sqlx::query!(
             r#"select bu.id as "id!", bu.builder_id as "builder_id!", bu.change_id as "change_id!",
-                 br.kind = 'toolchain' as "is_toolchain!: bool", bu.reason as "reason!", bu.state as "state!",
+                 br.kind as "kind!", bu.reason as "reason!", bu.state as "state!",
                  (bu.makes_history and not exists (select 1 from pin where pin.id = bu.pin_id
                      and bu.reason = 'baseline' and pin.state in ('proposed', 'dropped'))) as "is_history!: bool",
                  bu.outcome, bu.cause, bu.cause_step, bu.passes, bu.bads, bu.same_as_id,
@@ -219,7 +219,7 @@ macro_rules! build_rows {
                 id: row.id,
                 builder: row.builder_id,
                 change: row.change_id,
-                is_toolchain: row.is_toolchain,
+                kind: word(&row.kind, BuilderKind::parse)?,
                 reason: word(&row.reason, Reason::parse)?,
                 is_history: row.is_history,
                 state: word(&row.state, BuildState::parse)?,
@@ -234,8 +234,7 @@ macro_rules! build_rows {
                 worse: row.worse,
                 not_run: row.not_run,
                 better: row.better,
-                is_flaky: false,
-                is_expected: false,
+                news: FailureNews::News,
             });
         }
         builds
@@ -460,11 +459,13 @@ impl Read<'_> {
                  (select w.name from attempt a join worker w on w.id = a.worker_id
                      where a.build_id = bu.id and a.ended_at_ms is null
                      order by a.state = 'running' desc, a.id desc limit 1) as "worker: String",
-                 ow.name as "only_worker?", p.wants as "wants?"
+                 ow.name as "only_worker?", p.wants as "wants?",
+                 case when br.kind = 'toolchain' then ti.environment end as "environment: String"
              from build bu join builder br on br.id = bu.builder_id join branch b on b.id = br.branch_id
                  join trunk t on t.id = b.trunk_id join platform pl on pl.id = br.platform_id
                  join change c on c.id = bu.change_id left join project p on p.id = br.project_id
                  left join worker ow on ow.id = bu.only_worker_id
+                 left join toolchain_inputs ti on ti.id = bu.toolchain_inputs_id
              where bu.state <> 'finished' order by bu.state, bu.queued_at_ms, bu.id limit ?"#,
             limit
         )
@@ -490,6 +491,7 @@ impl Read<'_> {
                 wants: serde_json::from_str(row.wants.as_deref().unwrap_or("[]"))
                     .map_err(|e| Error::Row(format!("wants: {e}")))?,
                 only_worker: row.only_worker,
+                environment: row.environment.map(|text| text.lines().map(str::to_string).collect()),
                 queued_at: Timestamp(row.queued_at_ms),
                 not_before: Timestamp(row.not_before_ms),
             });

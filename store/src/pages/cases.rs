@@ -1,7 +1,9 @@
 //! One case's history on one builder, and what cases printed about one change.
 
 use domain::breakage::failure_group::CaseFailure;
-use domain::words::ids::{BuildId, CaseId};
+use domain::breakage::mark::Mark;
+use domain::schedule::canary::Canary;
+use domain::words::ids::{BuildId, BuilderId, CaseId, Timestamp};
 use protocol::Verdict;
 
 use super::changes::change_row;
@@ -27,6 +29,12 @@ pub struct CasePage {
     pub case_history: Vec<(HistoryRow, Option<Verdict>)>,
     /// The ids of the breakages that it belongs to, newest first, at most 100.
     pub breakages: Vec<i64>,
+    /// Whether its last breakage ended as flaky.
+    pub is_flaky: bool,
+    /// The marks that speak of it, including those that have expired.
+    pub marks: Vec<Mark>,
+    /// What its project must do as a canary.
+    pub canary: Option<Canary>,
 }
 
 /// A history build in which the case did something else than in the one before.
@@ -51,6 +59,8 @@ pub struct HistoryRow {
     pub position: i64,
     /// Its change.
     pub change: ChangeRow,
+    /// When it ended: a mark that had expired by then does not apply to it.
+    pub ended_at: Timestamp,
 }
 
 impl Read<'_> {
@@ -92,6 +102,10 @@ impl Read<'_> {
         )
         .fetch_all(&mut *self.connection)
         .await?;
+        let is_flaky = self.known_flaky(builder).await?.contains(&CaseId(id));
+        let mut marks = self.marks_of(BuilderId(builder)).await?;
+        marks.retain(|mark| mark.speaks_of(name));
+        let canary = self.canary_of(builder).await?;
         let mut case_history = Vec::with_capacity(places.len());
         for place in places {
             let verdict = verdict_at(&turns, place.position, now);
@@ -112,6 +126,9 @@ impl Read<'_> {
             turns,
             case_history,
             breakages,
+            is_flaky,
+            marks,
+            canary,
         })
     }
 
@@ -125,7 +142,8 @@ impl Read<'_> {
         let rows = sqlx::query!(
             r#"select t.build_id as "build!", t.was, t.became as "became!", bc.position as "position!",
                  c.id as "change_id!", c.sha as "sha!", c.title as "title!", c.author as "author!",
-                 c.committed_at_ms as "committed_at_ms!", substr(x.text, 1, 4000) as "text?: String"
+                 c.committed_at_ms as "committed_at_ms!", substr(x.text, 1, 4000) as "text?: String",
+                 b.finished_at_ms as "ended_at_ms!"
              from transition t cross join build b on b.id = t.build_id
                  cross join branch_change bc on bc.branch_id = ? and bc.change_id = b.change_id and bc.gone_at_ms is null
                  cross join change c on c.id = b.change_id
@@ -150,6 +168,7 @@ impl Read<'_> {
                     build: row.build,
                     position: row.position,
                     change: change_row!(row),
+                    ended_at: Timestamp(row.ended_at_ms),
                 },
             });
         }
@@ -165,7 +184,8 @@ impl Read<'_> {
     ) -> Result<Vec<HistoryRow>> {
         let rows = sqlx::query!(
             r#"select b.id as "build!", bc.position as "position!", c.id as "change_id!", c.sha as "sha!",
-                 c.title as "title!", c.author as "author!", c.committed_at_ms as "committed_at_ms!"
+                 c.title as "title!", c.author as "author!", c.committed_at_ms as "committed_at_ms!",
+                 b.finished_at_ms as "ended_at_ms!"
              from branch_change bc cross join build b on b.builder_id = ? and b.change_id = bc.change_id
                  cross join change c on c.id = bc.change_id
              where bc.branch_id = ? and bc.gone_at_ms is null and b.is_verdict
@@ -179,7 +199,12 @@ impl Read<'_> {
         .await?;
         let mut places = Vec::with_capacity(rows.len());
         for row in rows {
-            places.push(HistoryRow { build: row.build, position: row.position, change: change_row!(row) });
+            places.push(HistoryRow {
+                build: row.build,
+                position: row.position,
+                change: change_row!(row),
+                ended_at: Timestamp(row.ended_at_ms),
+            });
         }
         Ok(places)
     }

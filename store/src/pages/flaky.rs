@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use domain::breakage::mark::{FailedCase, FailureNews, Mark, failure_news};
 use domain::outcome::{Cause, Outcome};
 use domain::schedule::canary::Canary;
+use domain::words::BuilderKind;
 use domain::words::ids::{BuildId, BuilderId, CaseId, Timestamp};
 
 use super::BuildRow;
@@ -19,13 +20,13 @@ use crate::error::{Result, word};
 const MAX_STEP_CASES: i64 = 64;
 
 impl Read<'_> {
-    /// Sets [`BuildRow::is_flaky`] and [`BuildRow::is_expected`] of the suite builds among these.
-    pub async fn mark_flaky(&mut self, builds: &mut [BuildRow]) -> Result<()> {
+    /// Sets [`BuildRow::news`] of the suite builds among these.
+    pub async fn judge_failures(&mut self, builds: &mut [BuildRow]) -> Result<()> {
         let mut known: HashMap<i64, KnownFailures> = HashMap::new();
         // Builds with equal inputs share their verdicts.
         let mut judged: HashMap<i64, FailureNews> = HashMap::new();
         for build in builds.iter_mut() {
-            if build.is_toolchain || build.outcome != Some(Outcome::Failed) {
+            if build.kind == BuilderKind::Toolchain || build.outcome != Some(Outcome::Failed) {
                 continue;
             }
             let known = match known.entry(build.builder) {
@@ -45,7 +46,7 @@ impl Read<'_> {
                 continue;
             }
             let own = build.same_as.unwrap_or(build.id);
-            let news = match judged.get(&own) {
+            build.news = match judged.get(&own) {
                 Some(&news) => news,
                 None => {
                     let news = self.failure_news(own, known).await?;
@@ -53,14 +54,12 @@ impl Read<'_> {
                     news
                 }
             };
-            build.is_flaky = news == FailureNews::Flaky;
-            build.is_expected = news == FailureNews::Expected;
         }
         Ok(())
     }
 
     /// What the canary of a builder's project must do.
-    async fn canary_of(&mut self, builder: i64) -> Result<Option<Canary>> {
+    pub(super) async fn canary_of(&mut self, builder: i64) -> Result<Option<Canary>> {
         let canary = sqlx::query_scalar!(
             r#"select p.canary as "canary?: String" from builder r join project p on p.id = r.project_id where r.id = ?"#,
             builder
@@ -71,7 +70,7 @@ impl Read<'_> {
     }
 
     /// The cases of a builder that are flaky according to their last breakage.
-    async fn known_flaky(&mut self, builder: i64) -> Result<BTreeSet<CaseId>> {
+    pub(super) async fn known_flaky(&mut self, builder: i64) -> Result<BTreeSet<CaseId>> {
         let ids = sqlx::query_scalar!(
             "select x.case_id from breakage k join breakage_case x on x.breakage_id = k.id
              where k.builder_id = ?1 and k.found = 'flaky' and not exists (

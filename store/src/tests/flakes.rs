@@ -65,3 +65,25 @@ async fn what_a_breakage_explains_is_no_noise_unless_it_was_found_flaky() {
     put!(farm, tx => tx.mark_breakage_gone(gone, AT)).unwrap();
     assert_eq!(known(&farm, 'b', EVER).await, "1/5, 0/0");
 }
+
+#[tokio::test]
+async fn what_a_case_does_throughout_with_other_inputs_is_no_noise() {
+    let farm = Farm::new().await;
+    farm.run(1, "P").await;
+    farm.run(2, "P").await;
+    let (project, branch, inputs) = (farm.project, farm.branch, project_inputs("r2", farm.recipe));
+    let pin = put!(farm, tx => async move {
+        let pin = tx.propose_pin(project, branch, &inputs, AT).await?;
+        tx.take_pin(pin, AT).await?;
+        Ok(pin)
+    })
+    .unwrap();
+    for position in [3, 4] {
+        let build = farm.queue(NewBuild { pin: Some(pin), ..farm.suite(position, Reason::Tip) }).await;
+        farm.tell(build, "F").await;
+    }
+    assert_eq!(known(&farm, 'a', EVER).await, "0/2, 0/0");
+    let passing = farm.queue(NewBuild { pin: Some(pin), ..farm.suite(3, Reason::Null) }).await;
+    farm.tell(passing, "P").await;
+    assert_eq!(known(&farm, 'a', EVER).await, "2/5, 0/0", "identical inputs differ");
+}

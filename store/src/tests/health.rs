@@ -1,5 +1,6 @@
 //! What the farm's own health is judged by.
 
+use domain::breakage::mark::FailureNews;
 use domain::health::FailingSince;
 use domain::health::missing_ref::{RefKind, RefOwner};
 
@@ -151,6 +152,6 @@ async fn a_project_begins_once_and_is_listed_until_it_works() {
     put!(farm, tx => tx.set_canary(project, Some(domain::schedule::canary::Canary::MustFail))).unwrap();
     let rows = ask!(farm, read => read.history_rows(farm.suites.0, 10)).unwrap();
     let mut rows: Vec<_> = rows.into_iter().filter(|row| row.id == red.0).collect();
-    ask!(farm, read => read.mark_flaky(&mut rows)).unwrap();
-    assert!(rows.iter().all(|row| row.is_expected && !row.is_flaky) && rows.len() == 1, "{rows:?}");
+    ask!(farm, read => read.judge_failures(&mut rows)).unwrap();
+    assert!(rows.iter().all(|row| row.news == FailureNews::Expected) && rows.len() == 1, "{rows:?}");
 }

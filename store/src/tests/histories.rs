@@ -82,6 +82,40 @@ async fn a_case_is_unstable_for_its_builder_and_recorded_once() {
     assert_eq!(ask!(farm, read => read.unstable_cases(toolchains)).unwrap(), [].into());
 }
 
+/// Each run of a suite whose names hold random words brings new ones: what is read does not grow, and a name that goes on
+/// differing stays.
+#[tokio::test]
+async fn the_unstable_cases_of_a_builder_are_bounded_and_those_that_go_on_differing_stay() {
+    let farm = Farm::new().await;
+    farm.run(1, "P").await;
+    let (suites, steady) = (farm.suites, farm.case('a').await);
+    for round in 0..5_i64 {
+        let names: String = (0..400).map(|n| format!("word {round} {n}\n")).collect();
+        let list = CaseList::from_text(names).unwrap();
+        put!(farm, tx => async move {
+            let (_, words) = tx.put_case_list(&list).await?;
+            let cases = words.into_iter().chain([steady]).collect();
+            tx.put_unstable_cases(suites, &cases, Timestamp(AT.0 + round)).await
+        })
+        .unwrap();
+    }
+    let kept = ask!(farm, read => read.unstable_cases(suites)).unwrap();
+    assert!(kept.len() == 1000 && kept.contains(&steady), "{} cases", kept.len());
+}
+
+#[tokio::test]
+async fn contacts_are_informed_of_an_unstable_suite_once() {
+    let farm = Farm::new().await;
+    farm.run(1, "PP").await;
+    let (project, builder, example) = (farm.project, farm.suites, farm.case('a').await);
+    let suite = UnstableSuite { project, builder, example };
+    put!(farm, tx => tx.put_unstable_suite(suite, AT)).unwrap();
+    assert_eq!(ask!(farm, read => read.unmailed_unstable_suites()).unwrap(), [suite]);
+    put!(farm, tx => tx.mark_unstable_suite_notified(project, AT)).unwrap();
+    put!(farm, tx => tx.put_unstable_suite(suite, LATER)).unwrap();
+    assert_eq!(ask!(farm, read => read.unmailed_unstable_suites()).unwrap(), []);
+}
+
 #[tokio::test]
 async fn a_breakage_has_which_of_its_cases_are_not_run_and_keeps_that_when_others_leave() {
     let farm = Farm::new().await;

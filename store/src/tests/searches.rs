@@ -1,8 +1,11 @@
 //! What searches go by, and what they think.
 
-use domain::culprit::Purpose;
+use domain::culprit::{Purpose, Tally};
 use domain::search::suspicion::{SuspicionClass, record};
-use domain::search::{Belief, ExcludedWorker, MAX_RENEWED, PastSearches, PauseReason, budget_since};
+use domain::search::{
+    Belief, ExcludedWorker, MAX_RENEWED, PastSearches, PauseReason, WorkerProof, budget_since,
+};
+use domain::sentences::{RunCount, WorkerRuns};
 use domain::words::BreakageState;
 
 use super::*;
@@ -169,5 +172,32 @@ async fn suspicion_is_learnt_from_culprits_that_are_still_named() {
         assert_eq!(ask!(farm, read => read.suspicion_records(farm.branch)).unwrap(), records);
         put!(farm, tx => tx.reopen_search(breakage, AT)).unwrap();
         assert!(ask!(farm, read => read.suspicion_records(farm.branch)).unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_proof_of_an_answer_is_that_of_the_last_one_and_gone_with_it() {
+    let (farm, breakage, _) = searched().await;
+    let (worker, culprit, parent) = (farm.worker, Some(farm.change(2)), Some(farm.change(1)));
+    let proof = |passes, fails| WorkerProof {
+        worker,
+        before: Tally { fails: 0, passes },
+        with: Tally { fails, passes: 1 },
+    };
+    for (passes, fails) in [(3, 3), (4, 5)] {
+        put!(farm, tx => async move {
+            tx.record_search_result(breakage, BreakageState::Named, culprit, parent, AT).await?;
+            tx.put_proof(breakage, &[proof(passes, fails)]).await
+        })
+        .unwrap();
+        let runs = WorkerRuns {
+            worker: "Ada".into(),
+            before: RunCount { good: passes, bad: 0 },
+            with: RunCount { good: 1, bad: fails },
+        };
+        let found = ask!(farm, read => read.proof(breakage)).unwrap();
+        assert_eq!(found, [WorkerRuns { worker: found[0].worker.clone(), ..runs }]);
+        put!(farm, tx => tx.reopen_search(breakage, AT)).unwrap();
+        assert_eq!(ask!(farm, read => read.proof(breakage)).unwrap(), [], "there is no answer");
     }
 }

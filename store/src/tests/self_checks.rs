@@ -161,3 +161,32 @@ async fn searches_are_counted_by_their_answers() {
     assert_eq!(found, [(BreakageState::Flaky, 1), (BreakageState::Named, 2)]);
     assert_eq!(ask!(farm, read => read.searches_ended_since(LATER)).unwrap(), []);
 }
+
+/// However many repairs there are: what runs showed there is read only of those that a self-check doubts.
+#[tokio::test]
+async fn runs_at_a_repair_are_read_once_a_self_check_of_it_has_fallen() {
+    let farm = Farm::new().await;
+    let [named, flaky, fixed, undecided] = answered(&farm).await;
+    for other in [named, flaky, undecided] {
+        put!(farm, tx => tx.mark_breakage_gone(other, AT)).unwrap();
+    }
+    let row = ask!(farm, read => read.builder(farm.suites)).unwrap();
+    let read_at_repair = || async {
+        let inputs = ask!(farm, read => read.breakage_inputs(&row, &HistoryNews::Any, EVER, AT)).unwrap();
+        let of_case = inputs.history.case_histories.into_iter().find(|it| !it.evidence_verdicts.is_empty());
+        of_case.map_or(0, |it| it.evidence_verdicts.len())
+    };
+    for picture in ["PP", "FP"] {
+        let build = farm.queue(farm.suite(3, Reason::Null)).await;
+        farm.tell(build, picture).await;
+    }
+    assert_eq!(read_at_repair().await, 0, "no check doubts it");
+    let stood = check(&farm, 3, fixed, CheckKind::Repair).await;
+    farm.tell(stood, "PP").await;
+    put!(farm, tx => tx.end_self_check(stood, CheckResult::Stood, AT)).unwrap();
+    assert_eq!(read_at_repair().await, 0, "it stood");
+    let fell = check(&farm, 3, fixed, CheckKind::Repair).await;
+    farm.tell(fell, "FP").await;
+    put!(farm, tx => tx.end_self_check(fell, CheckResult::Fell, AT)).unwrap();
+    assert_eq!(read_at_repair().await, 4);
+}

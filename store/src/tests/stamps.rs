@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use domain::clock::LatestStamps;
+use protocol::PackedToolchain;
 
 use super::*;
 
@@ -10,13 +11,15 @@ use super::*;
 const COMPARED: &[(&str, &str)] = &[
     ("attempt where ended_at_ms is null", "max(offered_at_ms, started_at_ms, lease_until_ms)"),
     ("build where state <> 'finished'", "max(queued_at_ms, not_before_ms)"),
-    ("build where state = 'finished'", "finished_at_ms"),
+    ("build where state = 'finished'", "max(finished_at_ms, queued_at_ms)"),
     ("notice", "max(decided_at_ms, next_try_at_ms)"),
     ("breakage", "max(opened_at_ms, coalesce(found_at_ms, 0))"),
     ("pin", "max(proposed_at_ms, since_ms)"),
     ("worker", "seen_at_ms"),
     ("trunk", "polled_at_ms"),
     ("builder", "since_ms"),
+    ("artifact", "made_at_ms"),
+    ("change", "found_at_ms"),
 ];
 
 const AHEAD: Timestamp = Timestamp(400 * 86_400_000);
@@ -42,7 +45,8 @@ async fn times_of_a_clock_that_was_ahead_are_bounded_and_others_stay() {
     let stamped = move |sql: &'static str| sqlx::query(sql).bind(AHEAD.0);
     for sql in [
         "update build set not_before_ms = ?1, queued_at_ms = ?1 where state = 'queued'",
-        "update build set finished_at_ms = ? where state = 'finished'",
+        "update build set finished_at_ms = ?1, queued_at_ms = ?1 where state = 'finished'",
+        "update change set found_at_ms = ?",
         "update worker set seen_at_ms = ?",
         "update trunk set polled_at_ms = ?",
         "update builder set since_ms = ?",
@@ -71,4 +75,29 @@ async fn times_of_a_clock_that_was_ahead_are_bounded_and_others_stay() {
     let before = [newest(&farm, COMPARED[0]).await, newest(&farm, COMPARED[6]).await];
     put!(farm, tx => tx.bound_stamps(&earlier)).unwrap();
     assert_eq!([newest(&farm, COMPARED[0]).await, newest(&farm, COMPARED[6]).await], before);
+}
+
+/// A toolchain that was made, or used, by a clock that was ahead would be the last to be deleted for as long.
+#[tokio::test]
+async fn toolchains_of_a_clock_that_was_ahead_are_not_the_most_recently_used() {
+    let farm = Farm::new().await;
+    let (worker, made) = (farm.worker, |n: u8| PackedToolchain { sha256: Sha256([n; 32]), bytes: 1 });
+    let ahead = farm.queue(NewBuild { artifact: Some(made(2).sha256), ..farm.suite(1, Reason::Tip) });
+    put!(farm, tx => async move {
+        tx.put_artifact(made(1), worker, false, AHEAD).await?;
+        tx.put_artifact(made(2), worker, false, AT).await?;
+        tx.put_artifact(made(3), worker, false, AT).await
+    })
+    .unwrap();
+    let build = ahead.await;
+    farm.finish(build, Outcome::Passed).await;
+    let stamp = sqlx::query("update build set queued_at_ms = ?1, finished_at_ms = ?1").bind(AHEAD.0);
+    put!(farm, tx => async move { Ok(stamp.execute(&mut *tx.connection).await?.rows_affected()) }).unwrap();
+    let latest = LatestStamps::at(LATER, Duration::from_secs(60));
+    put!(farm, tx => tx.bound_stamps(&latest)).unwrap();
+    put!(farm, tx => tx.put_artifact(made(4), worker, false, Timestamp(LATER.0 + 1))).unwrap();
+    let mut kept = ask!(farm, read => read.kept_toolchains()).unwrap();
+    kept.sort_by_key(|toolchain| toolchain.used_at);
+    let newest = kept.pop().map(|toolchain| toolchain.sha256);
+    assert_eq!(newest, Some(made(4).sha256), "what is made from now on is the newest: {kept:?}");
 }

@@ -37,13 +37,19 @@ impl Write<'_> {
         )
         .execute(&mut *self.connection)
         .await?;
+        // When a toolchain was last used is when the last build of it was queued.
         sqlx::query!(
-            "update build set finished_at_ms = ? where state = 'finished' and finished_at_ms > ?",
+            "update build set finished_at_ms = ?, queued_at_ms = min(queued_at_ms, ?)
+             where state = 'finished' and finished_at_ms > ?",
+            past,
             past,
             past
         )
         .execute(&mut *self.connection)
         .await?;
+        sqlx::query!("update artifact set made_at_ms = ? where made_at_ms > ?", past, past)
+            .execute(&mut *self.connection)
+            .await?;
         sqlx::query!("update step set ended_at_ms = ? where kind = 'fetch' and ended_at_ms > ?", past, past)
             .execute(&mut *self.connection)
             .await?;
@@ -73,6 +79,16 @@ impl Write<'_> {
         )
         .execute(&mut *self.connection)
         .await?;
+        sqlx::query!(
+            "update breakage set ended_at_ms = ? where state = 'fixed' and ended_at_ms > ?",
+            past.0,
+            past.0
+        )
+        .execute(&mut *self.connection)
+        .await?;
+        sqlx::query!("update self_check set ended_at_ms = ? where ended_at_ms > ?", past.0, past.0)
+            .execute(&mut *self.connection)
+            .await?;
         sqlx::query!(
             "update breakage set opened_at_ms = ? where ended_at_ms is null and opened_at_ms > ?",
             past.0,
@@ -124,6 +140,9 @@ impl Write<'_> {
 
     async fn bound_sources(&mut self, past: Timestamp) -> Result<()> {
         let past = past.0;
+        sqlx::query!("update change set found_at_ms = ? where found_at_ms > ?", past, past)
+            .execute(&mut *self.connection)
+            .await?;
         sqlx::query!("update worker set seen_at_ms = ? where seen_at_ms > ?", past, past)
             .execute(&mut *self.connection)
             .await?;

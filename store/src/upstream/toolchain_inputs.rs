@@ -1,10 +1,11 @@
 //! Toolchain inputs: the recipes and environments with which the toolchains of a builder are made, or were.
 
+use domain::dispatch::makers::Maker;
 use domain::project_inputs::toolchain::ToolchainInputs;
 use domain::words::Trust;
 use domain::words::ids::{AttemptId, BuilderId, Timestamp, ToolchainInputsId, WorkerId};
 use domain::words::states::ToolchainInputsState;
-use protocol::{Sha256, WorkerFacts};
+use protocol::Sha256;
 
 use crate::db::transaction::{Read, Write};
 use crate::error::{Error, Result, one_row, sha256, word};
@@ -24,17 +25,6 @@ pub struct BuilderInputs {
     pub worse_since: Option<Timestamp>,
     /// When they were taken into use.
     pub since: Option<Timestamp>,
-}
-
-/// A worker that may make toolchains.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Maker {
-    /// The worker.
-    pub worker: WorkerId,
-    /// What its machine is.
-    pub facts: WorkerFacts,
-    /// The properties of the environment of its last attempt, if it has made one.
-    pub environment: Option<Vec<String>>,
 }
 
 fn lines(text: &str) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use domain::breakage::mark::{Mark, MarkKind};
+use domain::breakage::mark::{FailureNews, Mark, MarkKind};
 use domain::history::transition::{Transition, transition};
 use domain::outcome::{Cause, Outcome};
 use domain::words::ids::{AttemptId, BuildId, BuilderId};
@@ -25,7 +25,7 @@ pub async fn build(store: &Store, id: i64) -> Result<BuildView> {
     let mut snapshot = store.snapshot().await?;
     let mut read = snapshot.read();
     let mut page = read.build_page(id).await?;
-    read.mark_flaky(std::slice::from_mut(&mut page.row)).await?;
+    read.judge_failures(std::slice::from_mut(&mut page.row)).await?;
     let (cases, more_cases) = cases(&mut read, &page).await?;
     let (attempts, wanted_step) = attempts(&mut read, &page).await?;
     let environment = read.environment_change(BuildId(id)).await?.map(|change| EnvironmentLine {
@@ -124,10 +124,10 @@ fn sentence(page: &BuildPage) -> String {
         (Some(Outcome::Failed), None) if page.builder.project.is_none() => {
             format!("{at} failed{step}{cause}")
         }
-        (Some(Outcome::Failed), None) if row.is_expected => {
+        (Some(Outcome::Failed), None) if row.news == FailureNews::Expected => {
             format!("{at} failed{step}{cause}, as is expected of it")
         }
-        (Some(Outcome::Failed), None) if row.is_flaky => {
+        (Some(Outcome::Failed), None) if row.news == FailureNews::Flaky => {
             format!("{at} failed{step}{cause}, but only in cases that are known to be flaky")
         }
         (Some(Outcome::Failed), None) => format!("{at} failed{step}{cause}: {}", in_words(row)),

@@ -100,7 +100,7 @@ struct ReachedBuilders {
 async fn builders(read: &mut Read<'_>, page: &ChangePage) -> Result<ReachedBuilders> {
     let mut builds: BTreeMap<i64, Vec<BuildRow>> = BTreeMap::new();
     let mut rows = read.build_rows_of_change(page.row.id).await?;
-    read.mark_flaky(&mut rows).await?;
+    read.judge_failures(&mut rows).await?;
     for build in rows {
         builds.entry(build.builder).or_default().push(build);
     }

@@ -42,7 +42,7 @@ pub async fn project(store: &Store, name: &str) -> Result<ProjectView> {
     let marks = marks(&mut read, ProjectId(page.id), &builders).await?;
     for row in builders {
         let mut builds = read.history_rows(row.id, MAX_RECENT_BUILDS).await?;
-        read.mark_flaky(&mut builds).await?;
+        read.judge_failures(&mut builds).await?;
         builds.reverse();
         flaky.extend(flaky_cases(&mut read, &row).await?);
         unstable_faults.extend(unstable_faults_of(&mut read, &row).await?);

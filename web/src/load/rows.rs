@@ -2,8 +2,9 @@
 
 use domain::breakage::failure_group::CaseFailure;
 use domain::breakage::is_alarming;
+use domain::breakage::mark::FailureNews;
 use domain::outcome::{Cause, Outcome};
-use domain::words::{BreakageState, BuildState};
+use domain::words::{BreakageState, BuildState, BuilderKind};
 use protocol::StepEnd;
 use store::pages::{BreakageRow, BuildRow, BuilderRow, ChangeRow};
 
@@ -62,16 +63,23 @@ pub fn status_style(row: &BuildRow) -> StatusStyle {
         (BuildState::Leased, _) => StatusStyle::Running,
         (BuildState::Finished, Some(Outcome::Passed)) if has_too_many_not_run(row) => StatusStyle::New,
         (BuildState::Finished, Some(Outcome::Passed) | None) => StatusStyle::Passed,
-        (BuildState::Finished, Some(Outcome::Failed)) if row.is_toolchain => StatusStyle::Broken,
-        (BuildState::Finished, Some(Outcome::Failed)) if row.is_expected => StatusStyle::Expected,
-        (BuildState::Finished, Some(Outcome::Failed)) if row.is_flaky => StatusStyle::Flaky,
-        (BuildState::Finished, Some(Outcome::Failed)) if row.worse > 0 || has_too_many_not_run(row) => {
-            StatusStyle::New
-        }
-        (BuildState::Finished, Some(Outcome::Failed)) => StatusStyle::Still,
+        (BuildState::Finished, Some(Outcome::Failed)) if is_toolchain(row) => StatusStyle::Broken,
+        (BuildState::Finished, Some(Outcome::Failed)) => match row.news {
+            FailureNews::Expected => StatusStyle::Expected,
+            FailureNews::Flaky => StatusStyle::Flaky,
+            FailureNews::News if row.worse > 0 || has_too_many_not_run(row) => StatusStyle::New,
+            FailureNews::News => StatusStyle::Still,
+        },
         (BuildState::Finished, Some(Outcome::Infra)) => StatusStyle::Infra,
         (BuildState::Finished, Some(Outcome::Cancelled)) => StatusStyle::Cancelled,
         (BuildState::Finished, Some(Outcome::Blocked)) => StatusStyle::Blocked,
+    }
+}
+
+fn is_toolchain(row: &BuildRow) -> bool {
+    match row.kind {
+        BuilderKind::Toolchain => true,
+        BuilderKind::Suite => false,
     }
 }
 
@@ -85,9 +93,9 @@ pub fn has_too_many_not_run(row: &BuildRow) -> bool {
 pub fn cell_label(row: &BuildRow) -> (Option<i64>, String) {
     let step = || row.step.clone().unwrap_or_else(|| row.cause.map_or("failed", Cause::as_str).into());
     match status_style(row) {
-        StatusStyle::Passed if row.better > 0 && row.is_toolchain => (None, "fixed".into()),
+        StatusStyle::Passed if row.better > 0 && is_toolchain(row) => (None, "fixed".into()),
         StatusStyle::Passed if row.better > 0 => (Some(row.better), "fixed".into()),
-        StatusStyle::Passed if row.is_toolchain => (None, String::new()),
+        StatusStyle::Passed if is_toolchain(row) => (None, String::new()),
         StatusStyle::Passed => (row.passes, String::new()),
         StatusStyle::New if row.worse == 0 && row.bads.is_some_and(|bads| bads > 0) => {
             (Some(row.not_run), format!("not run, {} failing", row.bads.unwrap_or(0)))
@@ -182,7 +190,7 @@ mod tests {
             id: 1,
             builder: 1,
             change: 1,
-            is_toolchain: false,
+            kind: BuilderKind::Suite,
             is_history: true,
             reason: Reason::Tip,
             state: BuildState::Finished,
@@ -197,8 +205,7 @@ mod tests {
             worse,
             not_run: lost,
             better,
-            is_flaky: false,
-            is_expected: false,
+            news: FailureNews::News,
         }
     }
 
@@ -222,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_failure_of_flaky_cases_only_is_shown_as_flaky() {
-        let row = BuildRow { is_flaky: true, ..finished(Outcome::Failed, [8, 2, 0, 0, 0]) };
+        let row = BuildRow { news: FailureNews::Flaky, ..finished(Outcome::Failed, [8, 2, 0, 0, 0]) };
         assert_eq!((status_style(&row), in_words(&row)), (StatusStyle::Flaky, "2 flaky".into()));
         // A build with equal inputs has no counts of its own.
         let row = BuildRow { bads: None, cause: None, same_as: Some(7), ..row };
@@ -231,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_failure_that_marks_expect_is_not_shown_as_flaky() {
-        let row = BuildRow { is_expected: true, ..finished(Outcome::Failed, [8, 2, 2, 0, 0]) };
+        let row = BuildRow { news: FailureNews::Expected, ..finished(Outcome::Failed, [8, 2, 2, 0, 0]) };
         assert_eq!((status_style(&row), in_words(&row)), (StatusStyle::Expected, "2 expected".into()));
     }
 
@@ -244,8 +251,12 @@ mod tests {
 
     #[test]
     fn a_toolchain_that_fails_is_broken_and_names_its_step() {
-        let row =
-            BuildRow { is_toolchain: true, passes: None, bads: None, ..finished(Outcome::Failed, [0; 5]) };
+        let row = BuildRow {
+            kind: BuilderKind::Toolchain,
+            passes: None,
+            bads: None,
+            ..finished(Outcome::Failed, [0; 5])
+        };
         assert_eq!((status_style(&row), in_words(&row)), (StatusStyle::Broken, "test".into()));
     }
 }

@@ -43,7 +43,7 @@ pub async fn status(store: &Store) -> Result<StatusView> {
         toolchain_inputs.extend(switches_with_cases(&mut read, branch.id, MAX_SWITCHES).await?);
         for column in read.column_rows(branch.id, 0).await? {
             let mut builds = read.history_rows(column.builder.id, MAX_RECENT_BUILDS).await?;
-            read.mark_flaky(&mut builds).await?;
+            read.judge_failures(&mut builds).await?;
             builds.reverse();
             let builder = builder(column.builder);
             recent_builds.push(RecentBuilds { builder, marks: builds.iter().map(mark).collect() });

@@ -49,7 +49,7 @@ pub async fn waterfall(store: &Store, which: &WaterfallQuery) -> Result<Waterfal
     let all = read.branch_reach(branch.id, 0).await?.builders;
     let more_builders = all - row_count(columns.len());
     let mut builds = read.cell_rows(branch.id, oldest, newest).await?;
-    read.mark_flaky(&mut builds).await?;
+    read.judge_failures(&mut builds).await?;
     let steps = read.step_rows(branch.id, oldest, newest).await?;
     let filter = BreakageFilter::Branch { branch: branch.id, oldest };
     let mut breakages = read.breakage_rows(filter, MAX_BREAKAGES).await?;

@@ -101,14 +101,14 @@ pub struct FiledLine {
     pub breakage: Option<i64>,
 }
 
-/// The runs of one worker at the culprit and at the change before it.
+/// The runs of one worker that stand behind an answer: without the culprit, and with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProofRuns {
     pub worker: String,
-    pub passes_before: usize,
-    pub failures_before: usize,
-    pub passes_with: usize,
-    pub failures_with: usize,
+    pub passes_before: u32,
+    pub failures_before: u32,
+    pub passes_with: u32,
+    pub failures_with: u32,
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
+use domain::culprit::Tally;
 use domain::outcome::{BuildResult, Cause, Outcome};
 use domain::project_inputs::ProjectInputs;
 use domain::results::{CaseList, Results, Verdicts};
+use domain::search::WorkerProof;
 use domain::words::ids::{AttemptId, BuildId, BuilderId, CaseId, ChangeId, PinId, Timestamp, WorkerId};
 use domain::words::{BreakageState, Reason, Trust};
 use protocol::{Sha256, StepEnd, StepKind, WorkerFacts};
@@ -181,6 +183,8 @@ async fn fill(w: &mut Write<'_>, logs: &std::path::Path) -> Vec<BuildId> {
     run.w.mark_breakage_searching(breakage, Some(worker), at(21)).await.unwrap();
     let (named, parent) = (Some(changes[1]), Some(changes[0]));
     run.w.record_search_result(breakage, BreakageState::Named, named, parent, at(22)).await.unwrap();
+    let (before, with) = (Tally { fails: 0, passes: 3 }, Tally { fails: 3, passes: 0 });
+    run.w.put_proof(breakage, &[WorkerProof { worker, before, with }]).await.unwrap();
     vec![good, bad, running]
 }
 

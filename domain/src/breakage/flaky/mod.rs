@@ -11,7 +11,7 @@ use crate::breakage::regression_kind::{RegressionKind, is_run};
 use crate::outcome::Cause;
 use crate::words::BreakageState;
 use crate::words::ids::{CaseId, Timestamp};
-pub use noise_history::{BrokenPeriod, NoiseHistory, NoiseRate, history};
+pub use noise_history::{BrokenPeriod, NoiseHistory, NoiseRate, NoiseRun, history};
 
 /// How long a case that was proven flaky opens no breakage.
 const FLAKY_PERIOD: Duration = Duration::from_secs(45 * 24 * 3600);

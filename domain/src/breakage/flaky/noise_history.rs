@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use protocol::Verdict;
 
+use crate::project_inputs::InputsId;
 use crate::words::ids::ChangeId;
 
 /// How many runs there were, and how many of them had another result than expected.
@@ -24,6 +25,17 @@ pub struct NoiseHistory {
     pub bad: NoiseRate,
 }
 
+/// One run of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoiseRun {
+    /// The change that it ran on.
+    pub change: ChangeId,
+    /// What it ran with.
+    pub inputs: InputsId,
+    /// What the case did.
+    pub verdict: Verdict,
+}
+
 /// When a case was broken, according to one of its breakages: good at one change, bad from another one on, and good again
 /// from a third one on if it was repaired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +49,9 @@ pub struct BrokenPeriod {
 }
 
 /// Counts a case's runs. `order` is its branch's changes, first to last. Runs of other changes do not count, and neither do
-/// runs whose expected result is unknown: those inside a range, and those before the case first passed.
-pub fn history(order: &[ChangeId], runs: &[(ChangeId, Verdict)], periods: &[BrokenPeriod]) -> NoiseHistory {
+/// runs whose expected result is unknown: those inside a range, and those before the case first passed. Nor is it noise
+/// what a case does throughout with some inputs: where it should pass, runs count from its first pass with the same inputs on.
+pub fn history(order: &[ChangeId], runs: &[NoiseRun], periods: &[BrokenPeriod]) -> NoiseHistory {
     let position: BTreeMap<ChangeId, usize> = order.iter().enumerate().map(|(at, &c)| (c, at)).collect();
     let at = |change: ChangeId| position.get(&change).copied();
     let passed = |verdict: Verdict| match verdict {
@@ -46,14 +59,17 @@ pub fn history(order: &[ChangeId], runs: &[(ChangeId, Verdict)], periods: &[Brok
         Verdict::Fail | Verdict::Error => Some(false),
         Verdict::Skip | Verdict::Missing | Verdict::Unreached => None,
     };
-    let results: Vec<(usize, bool)> =
-        runs.iter().filter_map(|&(change, verdict)| Some((at(change)?, passed(verdict)?))).collect();
-    let Some(first_pass) = results.iter().filter(|(_, passed)| *passed).map(|(at, _)| *at).min() else {
-        return NoiseHistory::default();
-    };
+    let results: Vec<(usize, InputsId, bool)> =
+        runs.iter().filter_map(|run| Some((at(run.change)?, run.inputs, passed(run.verdict)?))).collect();
+    let mut first_passes: BTreeMap<InputsId, usize> = BTreeMap::new();
+    for &(at, inputs, _) in results.iter().filter(|(.., passed)| *passed) {
+        let first = first_passes.entry(inputs).or_insert(at);
+        *first = at.min(*first);
+    }
+    let Some(first_pass) = first_passes.values().copied().min() else { return NoiseHistory::default() };
 
     let mut history = NoiseHistory::default();
-    for (position, passed) in results.into_iter().filter(|(position, _)| *position >= first_pass) {
+    for (position, inputs, passed) in results.into_iter().filter(|(at, ..)| *at >= first_pass) {
         let should_pass = periods.iter().try_fold(true, |should, period| {
             let (good, bad) = (at(period.good), at(period.bad));
             let (after, by) = period.fixed.map_or((None, None), |(after, by)| (at(after), at(by)));
@@ -68,6 +84,9 @@ pub fn history(order: &[ChangeId], runs: &[(ChangeId, Verdict)], periods: &[Brok
             }
         });
         let Some(should_pass) = should_pass else { continue };
+        if should_pass && first_passes.get(&inputs).is_none_or(|first| position < *first) {
+            continue;
+        }
         let rate = if should_pass { &mut history.good } else { &mut history.bad };
         rate.runs += 1;
         rate.odd += u32::from(passed != should_pass);
@@ -78,10 +97,16 @@ pub fn history(order: &[ChangeId], runs: &[(ChangeId, Verdict)], periods: &[Brok
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::ids::PinId;
 
     /// One run for each change: `+` passed, `-` failed, `s` skipped; and periods as `good..bad` or
     /// `good..bad fixed after..by`.
     fn counted(picture: &str, periods: &[&str]) -> String {
+        counted_with(picture, &"a".repeat(picture.len()), periods)
+    }
+
+    /// The same, with a letter for the inputs of each run.
+    fn counted_with(picture: &str, inputs: &str, periods: &[&str]) -> String {
         let order: Vec<ChangeId> = (0..picture.len() as i64).map(ChangeId).collect();
         let verdict = |letter| match letter {
             '+' => Verdict::Pass,
@@ -89,7 +114,11 @@ mod tests {
             's' => Verdict::Skip,
             other => panic!("no verdict is drawn as {other}"),
         };
-        let runs: Vec<_> = order.iter().copied().zip(picture.chars().map(verdict)).collect();
+        let with =
+            |letter: char| InputsId { toolchain: None, pin: Some(PinId(i64::from(u32::from(letter)))) };
+        let drawn = picture.chars().map(verdict).zip(inputs.chars().map(with));
+        let run = |(change, (verdict, inputs))| NoiseRun { change, inputs, verdict };
+        let runs: Vec<NoiseRun> = order.iter().copied().zip(drawn).map(run).collect();
         let ends = |text: &str| {
             let (one, other) = text.split_once("..").unwrap();
             (ChangeId(one.parse().unwrap()), ChangeId(other.parse().unwrap()))
@@ -121,6 +150,23 @@ mod tests {
     fn each_pass_of_a_broken_case_is_noise() {
         assert_eq!(counted("++--+-", &["1..2"]), "0/2 failed, 1/4 passed");
         assert_eq!(counted("++--++", &["1..2 fixed 3..4"]), "0/4 failed, 0/2 passed");
+    }
+
+    #[test]
+    fn what_a_case_does_throughout_with_some_inputs_is_no_noise() {
+        assert_eq!(counted_with("++--++", "aabbcc", &[]), "0/4 failed, 0/0 passed");
+        assert_eq!(counted_with("++-+-+", "aabbbb", &[]), "1/5 failed, 0/0 passed", "from its first pass on");
+        assert_eq!(counted_with("++----", "aabbcc", &["1..2"]), "0/2 failed, 0/4 passed");
+    }
+
+    proptest::proptest! {
+        /// A case that never differs with the same inputs has failed by no noise, whatever was switched.
+        #[test]
+        fn verdicts_that_differ_only_with_the_inputs_are_no_noise(runs in "[a-e]{1,20}", failing in "[a-e]{0,4}") {
+            let picture: String = runs.chars().map(|with| if failing.contains(with) { '-' } else { '+' }).collect();
+            let counted = counted_with(&picture, &runs, &[]);
+            proptest::prop_assert!(counted.starts_with("0/"), "{picture} with {runs}: {counted}");
+        }
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! The runs of a breakage's cases: as a table, as marks beside the changes, and counted as a proof.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use domain::culprit::Purpose;
+use domain::sentences::WorkerRuns;
 use domain::words::{BreakageState, Reason};
 use store::pages::{BreakageRow, EvidenceRow};
 
 use super::super::rows::change;
 use crate::format::status_style::StatusStyle;
-use crate::format::units::{Moment, count};
+use crate::format::units::Moment;
 use crate::pages::BuildMark;
 use crate::pages::breakage::{EvidenceLine, ProofRuns, SuspectStanding};
 
@@ -35,52 +36,22 @@ pub fn flaky_standing(builds: &[BuildMark]) -> Option<SuspectStanding> {
     }
 }
 
-/// The runs that prove a culprit, counted for each worker: those at the culprit and at the change before it.
-pub fn proof_runs(row: &BreakageRow, evidence: &[EvidenceRow]) -> Vec<ProofRuns> {
-    let is_blamed = matches!(row.found, Some(BreakageState::Named | BreakageState::OneOfK));
-    let Some((parent, culprit)) = row.parent_at.zip(row.culprit_at).filter(|_| is_blamed) else {
-        return vec![];
+/// The runs that stand behind a culprit, as JSON has them.
+pub fn proof_runs(runs: &[WorkerRuns]) -> Vec<ProofRuns> {
+    let of_worker = |runs: &WorkerRuns| ProofRuns {
+        worker: runs.worker.clone(),
+        passes_before: runs.before.good,
+        failures_before: runs.before.bad,
+        passes_with: runs.with.good,
+        failures_with: runs.with.bad,
     };
-    let mut by_worker: BTreeMap<&str, ProofRuns> = BTreeMap::new();
-    for run in evidence {
-        let (is_before, is_with) = (run.position == Some(parent), run.position == Some(culprit));
-        if !is_before && !is_with {
-            continue;
-        }
-        let runs = by_worker.entry(&run.worker).or_insert_with(|| ProofRuns {
-            worker: run.worker.clone(),
-            passes_before: 0,
-            failures_before: 0,
-            passes_with: 0,
-            failures_with: 0,
-        });
-        let counter = match (is_before, run.bad > 0) {
-            (true, false) => &mut runs.passes_before,
-            (true, true) => &mut runs.failures_before,
-            (false, false) => &mut runs.passes_with,
-            (false, true) => &mut runs.failures_with,
-        };
-        *counter += 1;
-    }
-    by_worker.into_values().collect()
+    runs.iter().map(of_worker).collect()
 }
 
-/// `Proof: 2 passes before it, 3 failures with it, on attic.`
-pub fn culprit_proof(runs: &[ProofRuns]) -> Option<String> {
-    let both = |passes: usize, failures: usize| {
-        let passes = (passes > 0).then(|| count(passes, "pass", "passes"));
-        let failures = (failures > 0).then(|| count(failures, "failure", "failures"));
-        let counts: Vec<String> = passes.into_iter().chain(failures).collect();
-        if counts.is_empty() { "no run".to_string() } else { counts.join(" and ") }
-    };
-    let workers: Vec<String> = runs
-        .iter()
-        .map(|runs| {
-            let before = both(runs.passes_before, runs.failures_before);
-            let with = both(runs.passes_with, runs.failures_with);
-            format!("{before} before it, {with} with it, on {}", runs.worker)
-        })
-        .collect();
+/// `Proof: 3 passes before it, 3 failures with it, on attic.`
+pub fn culprit_proof(row: &BreakageRow, runs: &[WorkerRuns]) -> Option<String> {
+    let is_lost = row.cases == row.not_run;
+    let workers: Vec<String> = runs.iter().map(|runs| runs.words(is_lost)).collect();
     (!workers.is_empty()).then(|| format!("Proof: {}.", workers.join("; ")))
 }
 
@@ -203,72 +174,5 @@ mod tests {
             let builds: Vec<BuildMark> = styles.iter().copied().map(mark).collect();
             assert_eq!(flaky_standing(&builds), expected);
         }
-    }
-
-    fn breakage(found: BreakageState) -> BreakageRow {
-        BreakageRow {
-            id: 1,
-            builder: store::pages::BuilderRow {
-                id: 1,
-                project: Some("tables".into()),
-                trunk: "lua".into(),
-                branch: "master".into(),
-                platform: "linux-x86_64".into(),
-                variant: None,
-            },
-            state: found,
-            found: Some(found),
-            opened_at: domain::words::ids::Timestamp(0),
-            ended_at: None,
-            culprit: None,
-            fixer: None,
-            good: Some(1),
-            bad: Some(9),
-            culprit_at: Some(5),
-            parent_at: Some(4),
-            fixed_at: None,
-            fixed_after: None,
-            range: 8,
-            suspects: 1,
-            repair_range: 0,
-            cases: 1,
-            not_run: 0,
-            example: None,
-            branch: 1,
-            split_from: None,
-            again_of: None,
-        }
-    }
-
-    /// The proof of runs such as `attic 4+`: worker, position, and `+` for a pass or `-` for a failure.
-    fn proof(found: BreakageState, runs: &[&str]) -> Option<String> {
-        let run = |text: &&str| {
-            let (worker, run) = text.split_once(' ').unwrap();
-            let (position, verdict) = run.split_at(run.len() - 1);
-            EvidenceRow {
-                worker: worker.into(),
-                position: position.parse().ok(),
-                bad: i64::from(verdict == "-"),
-                ..row(Reason::Tip, None)
-            }
-        };
-        let runs: Vec<EvidenceRow> = runs.iter().map(run).collect();
-        culprit_proof(&proof_runs(&breakage(found), &runs))
-    }
-
-    #[test]
-    fn the_proof_of_a_culprit_counts_the_runs_of_each_worker() {
-        let runs = ["attic 4+", "attic 4+", "attic 5-", "attic 5-", "attic 5-", "attic 9-", "attic 1+"];
-        let expected = "Proof: 2 passes before it, 3 failures with it, on attic.";
-        assert_eq!(proof(BreakageState::Named, &runs).as_deref(), Some(expected));
-        let runs = ["shed 4-", "shed 4+", "attic 5-"];
-        let expected = "Proof: no run before it, 1 failure with it, on attic; 1 pass and 1 failure before it, no run with it, on shed.";
-        assert_eq!(proof(BreakageState::OneOfK, &runs).as_deref(), Some(expected));
-    }
-
-    #[test]
-    fn there_is_no_proof_without_a_culprit_or_without_runs() {
-        assert_eq!(proof(BreakageState::Searching, &["attic 4+", "attic 5-"]), None);
-        assert_eq!(proof(BreakageState::Named, &["attic 1+"]), None);
     }
 }

@@ -23,8 +23,6 @@ const MAX_RANGE: i64 = 100;
 const MAX_MESSAGE_CHARACTERS: usize = 4_000;
 const MAX_CASES: i64 = 200;
 const MAX_EVIDENCE: i64 = 200;
-/// The runs of a range that are counted for the proof: far more than any search makes.
-const MAX_PROOF_RUNS: i64 = 1_000;
 const MAX_NOTICES: i64 = 50;
 const MAX_SIBLINGS: i64 = 100;
 const MAX_FAILURES: i64 = 1_000;
@@ -34,9 +32,8 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
     let mut read = snapshot.read();
     let row = read.breakage_row(id).await?;
     let stored = read.breakage(BreakageId(id)).await?;
-    let mut runs = read.evidence_rows(id, MAX_PROOF_RUNS).await?;
-    let proof_runs = evidence::proof_runs(&row, &runs);
-    runs.truncate(usize::try_from(MAX_EVIDENCE).expect("a page's rows fit into memory"));
+    let runs = read.evidence_rows(id, MAX_EVIDENCE).await?;
+    let proof = read.proof(BreakageId(id)).await?;
     let (range, range_hidden) = range(&mut read, &row, &runs).await?;
     let names = read.breakage_cases(id, MAX_CASES).await?;
     let counts = read.case_counts(&[(0, id)]).await?.remove(&0).unwrap_or_default();
@@ -72,9 +69,9 @@ pub async fn breakage(store: &Store, id: i64) -> Result<BreakageView> {
         is_flaky: is_flaky(&row),
         proof: match is_flaky(&row) {
             true => evidence::flaky_proof(&runs),
-            false => evidence::culprit_proof(&proof_runs),
+            false => evidence::culprit_proof(&row, &proof),
         },
-        proof_runs,
+        proof_runs: evidence::proof_runs(&proof),
         dependents,
         siblings: siblings.into_iter().filter(|other| other.id != id).map(dependency::sibling).collect(),
         filed_under,
