@@ -53,16 +53,17 @@ pub enum CacheOwner<'a> {
     AllProjects,
 }
 
-/// The name of a cache on a worker. `epoch` is the newest disagreement that concerns it: after one, the cache has another
-/// name, and so begins empty everywhere.
-pub fn cache_key(trunk: &str, owner: CacheOwner<'_>, name: &str, epoch: i64) -> Sha256 {
+/// The name of a cache on a worker. Each variant of a trunk has its own: a tool that caches what it compiled may overlook the
+/// arguments that make the variant. `variant` is empty for the plain trunk. `epoch` is the newest disagreement that concerns
+/// the cache: after one, it has another name, and so begins empty everywhere.
+pub fn cache_key(trunk: &str, variant: &str, owner: CacheOwner<'_>, name: &str, epoch: i64) -> Sha256 {
     let (kind, project) = match owner {
         CacheOwner::Trunk => ("trunk", ""),
         CacheOwner::Project(project) => ("project", project),
         CacheOwner::AllProjects => ("projects", ""),
     };
     // No name contains a newline.
-    let text = format!("{kind}\n{trunk}\n{project}\n{name}\n{epoch}\n");
+    let text = format!("{kind}\n{trunk}\n{variant}\n{project}\n{name}\n{epoch}\n");
     Sha256(sha2::Sha256::digest(text).into())
 }
 
@@ -101,15 +102,15 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_belongs_to_one_owner_and_one_epoch() {
+    fn a_cache_belongs_to_one_owner_one_variant_and_one_epoch() {
         use CacheOwner::{AllProjects, Project, Trunk};
         let mut keys = BTreeSet::new();
         let mut count = 0;
         for trunk in ["a", "b"] {
             for owner in [Trunk, Project("a"), Project("b"), AllProjects] {
-                for name in ["a", "b"] {
+                for (variant, name) in [("", "a"), ("", "b"), ("a", "a"), ("a", "b"), ("b", "a"), ("b", "b")] {
                     for epoch in [0, 1] {
-                        keys.insert(cache_key(trunk, owner, name, epoch));
+                        keys.insert(cache_key(trunk, variant, owner, name, epoch));
                         count += 1;
                     }
                 }

@@ -7,7 +7,7 @@ use protocol::ReportFormat::{
     Minitest, Nose2, Phpunit, Prove, Pytest, Rspec, Tap, Tcltest, Trial, Unittest,
 };
 use protocol::Verdict;
-use trunkfarm_domain::readers::{Reading, read};
+use trunkfarm_domain::readers::{Reading, detect, read};
 
 /// Whether a step that exits with 0 passes with this report.
 fn passes(reading: &Reading) -> bool {
@@ -323,6 +323,27 @@ fn failures_alone_are_faults_where_a_runner_names_no_passes() {
     ] {
         assert_eq!(picture(format, report), expected, "{report}");
     }
+}
+
+/// Without a declared format, and without the first lines that name the runner.
+#[test]
+fn a_failure_of_busted_and_of_googletest_is_known_by_its_own_lines() {
+    let detected = |report: &str| picture(detect(report.as_bytes()).unwrap_or(Lines), report);
+    let splits = "Failure \u{2192} spec/words_spec.lua @ 3\nwords splits\nspec/words_spec.lua:4: not equal\n";
+    let joins = "\nFailure \u{2192} spec/lines_spec.lua @ 9\nlines joins\nspec/lines_spec.lua:10: not equal\n";
+    let count = |marks: &str, passes: usize, bad: usize| {
+        let successes = if passes == 1 { "success" } else { "successes" };
+        let failures = if bad == 1 { "failure" } else { "failures" };
+        format!("{marks}\n{passes} {successes} / {bad} {failures} / 0 errors / 0 pending : 0.001 seconds\n\n")
+    };
+    let before = format!("{}{splits}", count("-+", 1, 1));
+    let after = format!("{}{splits}{joins}", count("--", 0, 2));
+    assert_eq!(detected(&before), "fault:words splits fail");
+    assert_eq!(detected(&after), "fault:words splits fail; fault:lines joins fail");
+    let gtest = "[ RUN      ] Words.Splits\nwords_test.cc:12: Failure\nExpected equality of these values:\n  1\n  2\n\
+                 [  FAILED  ] Words.Splits (0 ms)\n[ RUN      ] Words.Joins\n[  FAILED  ] Words.Joins (0 ms)\n 2 FAILED TESTS\n";
+    let read = detected(gtest);
+    assert!(read.starts_with("Words.Splits fail; Words.Joins fail"), "{read}");
 }
 
 #[test]

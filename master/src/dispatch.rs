@@ -317,7 +317,7 @@ fn caches_for(config: &Config, question: &CacheQuestion) -> Option<(Vec<Declared
             None => (CacheOwner::Trunk, question.own_epoch),
         };
         DeclaredCache {
-            key: caches::cache_key(&trunk.name, owner, &cache.name, epoch),
+            key: caches::cache_key(&trunk.name, &question.variant, owner, &cache.name, epoch),
             name: cache.name.clone(),
             path: cache.path.clone(),
             write: cache.write,

@@ -77,7 +77,7 @@ class Worker:
     # The session.
 
     def join(self):
-        request = {"protocol": 1, "key": ed25519.public(self.secret).hex(), "name": NAME, "facts": FACTS}
+        request = {"protocol": 2, "key": ed25519.public(self.secret).hex(), "name": NAME, "facts": FACTS}
         headers = {"content-type": "application/json"}
         status, _, text = call("POST", "/worker/v1/join", json.dumps(request), **headers)
         assert status == 202, text
@@ -95,11 +95,11 @@ class Worker:
         while True:
             self.socket = websocket.WebSocket(URL.hostname, URL.port, "/worker/v1/session")
             challenge = self.receive()
-            assert challenge["type"] == "challenge" and challenge["protocol"] == 1, challenge
+            assert challenge["type"] == "challenge" and challenge["protocol"] == 2, challenge
             signed = b"trunkfarm session 1\n" + challenge["nonce"].encode()
             self.send(
                 type="hello",
-                protocol=1,
+                protocol=2,
                 version="conformance",
                 key=ed25519.public(self.secret).hex(),
                 signature=ed25519.sign(self.secret, signed).hex(),

@@ -65,7 +65,7 @@ pub(super) fn registration(table: &Table, folder: &Path, name: NameSource<'_>) -
     if written.source_only
         && let Some(cache) = table.get("cache")
     {
-        cache.report("a source-only project runs no steps itself; declare it in the projects that need it");
+        cache.report("the steps of a source-only project run in the builds of those that need it; declare the cache there");
     }
     let project = head.zip(recipe).zip(marks).zip(caches);
     written.project = project.map(|(((head, mut recipe), marks), caches)| {

@@ -21,6 +21,8 @@ pub struct CacheQuestion {
     pub reason: Reason,
     /// The name of its trunk.
     pub trunk: String,
+    /// The variant of its trunk, empty for the plain one.
+    pub variant: String,
     /// The name of its project; none of a toolchain's.
     pub project: Option<String>,
     /// How many probes of its cell are older.
@@ -44,7 +46,7 @@ impl Read<'_> {
     /// What decides about the caches of a build.
     pub async fn cache_question(&mut self, build: BuildId) -> Result<CacheQuestion> {
         let row = sqlx::query!(
-            r#"select b.reason, t.name as trunk, pr.name as "project?",
+            r#"select b.reason, t.name as trunk, br.variant, pr.name as "project?",
                  (select count(*) from build p where p.builder_id = b.builder_id and p.change_id = b.change_id
                      and p.reason = 'probe' and p.id < b.id) as "probes!: i64",
                  (select coalesce(max(id), 0) from cache_disagreement
@@ -60,6 +62,7 @@ impl Read<'_> {
         Ok(CacheQuestion {
             reason: word(&row.reason, Reason::parse)?,
             trunk: row.trunk,
+            variant: row.variant,
             project: row.project,
             earlier_probes: from_row(row.probes)?,
             own_epoch: row.own,

@@ -58,7 +58,8 @@ async fn a_build_counts_the_older_probes_of_its_cell_and_the_disagreements_of_it
     let null = run(&farm, Reason::Null, None, "P").await;
     let question = ask!(farm, read => read.cache_question(null)).unwrap();
     assert_eq!((question.own_epoch, question.trunk_epoch), (0, 0));
-    assert_eq!((question.trunk.as_str(), question.project.as_deref()), ("lua", Some("penlight")));
+    let CacheQuestion { trunk, variant, project, .. } = &question;
+    assert_eq!((trunk.as_str(), variant.as_str(), project.as_deref()), ("lua", "", Some("penlight")));
     put!(farm, tx => tx.record_cache_disagreement(null, 2, "a", AT)).unwrap();
     let question = ask!(farm, read => read.cache_question(null)).unwrap();
     assert_eq!((question.own_epoch, question.trunk_epoch), (1, 1));

@@ -116,7 +116,7 @@ impl Farm {
             // A connection of a worker that has ended since does not count.
             let Ok(socket) = accept_async(stream).await else { continue };
             let mut connection = Connection { socket };
-            let challenge = FromMaster::Challenge { protocol: 1, nonce: "n".into() };
+            let challenge = FromMaster::Challenge { protocol: protocol::VERSION, nonce: "n".into() };
             if connection.try_send(challenge).await.is_err() {
                 continue;
             }

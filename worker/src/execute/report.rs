@@ -114,6 +114,7 @@ pub fn read(format: ReportFormat, out: &Path, captured: Option<&Path>) -> Readin
         (files, _) => {
             for path in files {
                 let known = collector.reading.cases.len();
+                collector.files.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
                 collector.add(&ReportReader::Format(actual.unwrap_or(format)), path);
                 collector.add_place(known, path);
             }
@@ -131,6 +132,8 @@ fn detect(path: &Path) -> Option<ReportFormat> {
 struct ReportCollector {
     reading: Reading,
     bytes_left: u64,
+    /// The names of the report files in $FARM_OUT.
+    files: Vec<String>,
 }
 
 impl Default for ReportCollector {
@@ -146,6 +149,7 @@ impl Default for ReportCollector {
                 ran: 0,
             },
             bytes_left: MAX_BYTES,
+            files: vec![],
         }
     }
 }
@@ -226,8 +230,13 @@ impl ReportCollector {
     fn finish(mut self, format: ReportFormat) -> Reading {
         self.reading.cases.truncate(MAX_CASES);
         let is_empty = self.reading.cases.is_empty() && self.reading.warnings.is_empty();
-        if let (true, Some(expected)) = (is_empty, expected(format)) {
-            self.add_warning(format!("No case was reported: expected {expected}."));
+        let missing = match &self.files[..] {
+            [] => expected(format).map(|expected| format!("expected {expected}")),
+            [file] => Some(format!("{file} names none")),
+            [file, others @ ..] => Some(format!("{file} and {} more name none", others.len())),
+        };
+        if let (true, Some(missing)) = (is_empty, missing) {
+            self.add_warning(format!("No case was reported: {missing}."));
         }
         self.warn_of_repeated_names();
         self.reading
@@ -388,6 +397,19 @@ mod tests {
     fn a_warning_names_the_report_that_is_missing() {
         let (_, warnings) = read_report(ReportFormat::Junit, None, |_| {});
         assert_eq!(warnings, ["No case was reported: expected $FARM_OUT/*.xml."]);
+    }
+
+    #[test]
+    fn a_report_that_is_there_and_names_no_case_is_not_called_missing() {
+        let none = r#"<testsuites><testsuite name="pytest" errors="0" failures="0" tests="0"/></testsuites>"#;
+        let warned = |names: &[&str]| {
+            read_report(ReportFormat::Junit, None, |out| {
+                names.iter().for_each(|name| fs::write(out.join(name), none).unwrap());
+            })
+            .1
+        };
+        assert_eq!(warned(&["a.xml"]), ["No case was reported: a.xml names none."]);
+        assert_eq!(warned(&["a.xml", "b.xml"]), ["No case was reported: a.xml and 1 more name none."]);
     }
 
     #[test]

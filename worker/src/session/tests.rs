@@ -80,7 +80,7 @@ impl Conversation {
     /// Connects and completes the handshake; returns the attempts that the worker holds, and what it does when welcomed.
     fn connect(&mut self, held: Vec<Resume>) -> (Vec<protocol::HeldAttempt>, Vec<SessionOutput>) {
         self.on(SessionInput::Opened { artifacts: vec![] });
-        self.receive(FromMaster::Challenge { protocol: 1, nonce: "n".into() });
+        self.receive(FromMaster::Challenge { protocol: protocol::VERSION, nonce: "n".into() });
         let sent = match self.session.next_outgoing() {
             Some(Outgoing::Message(hello)) => match *hello {
                 FromWorker::Hello { held, .. } => held,
@@ -375,11 +375,11 @@ fn a_worker_that_is_not_approved_yet_retries_slowly_and_logs_the_reason_once() {
 fn a_master_of_another_version_is_dialed_rarely() {
     let mut conversation = Conversation::new(1, &[]);
     conversation.on(SessionInput::Opened { artifacts: vec![] });
-    let challenge = FromMaster::Challenge { protocol: 2, nonce: "n".into() };
+    let challenge = FromMaster::Challenge { protocol: protocol::VERSION + 1, nonce: "n".into() };
     let (seconds, logged) =
         pause(conversation.session.on(SessionInput::Received(Box::new(challenge)), conversation.start));
     assert!(seconds >= 48.0, "{seconds}");
-    assert!(logged.unwrap().starts_with("the master speaks protocol version 2, and this worker version 1"));
+    assert!(logged.unwrap().starts_with("the master speaks protocol version 3, and this worker version 2"));
 }
 
 #[test]
@@ -399,7 +399,7 @@ fn a_message_that_does_not_fit_the_state_ends_the_connection() {
     assert!(matches!(conversation.receive(offer(1))[..], [SessionOutput::Dial(_)]));
     assert_eq!(conversation.receive(offer(1)), [], "and what still arrives on it is ignored");
     conversation.connect(vec![]);
-    let challenge = FromMaster::Challenge { protocol: 1, nonce: "n".into() };
+    let challenge = FromMaster::Challenge { protocol: protocol::VERSION, nonce: "n".into() };
     assert!(matches!(conversation.receive(challenge)[..], [SessionOutput::Dial(_)]));
 }
 
@@ -454,7 +454,7 @@ fn a_worker_that_finishes_while_the_master_is_away_offers_no_slot_in_its_next_he
     conversation.on(SessionInput::Finish);
     assert!(!conversation.session.is_idle());
     conversation.on(SessionInput::Opened { artifacts: vec![] });
-    conversation.receive(FromMaster::Challenge { protocol: 1, nonce: "n".into() });
+    conversation.receive(FromMaster::Challenge { protocol: protocol::VERSION, nonce: "n".into() });
     let Some(Outgoing::Message(hello)) = conversation.session.next_outgoing() else {
         panic!("expected a hello after the challenge")
     };

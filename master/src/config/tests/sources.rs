@@ -134,3 +134,23 @@ proptest! {
         prop_assert_eq!(found.is_some(), expected, "{:?}", found);
     }
 }
+
+#[test]
+fn a_cache_of_a_source_is_declared_where_its_steps_run() {
+    let build = "[recipe]\nsteps = [{ name = \"get\", kind = \"fetch\", run = \"make get\", network = true }]";
+    let cache = "[[cache]]\nname = \"pip\"\npath = \"$HOME/.cache/pip/http-v2\"\nwrite = \"fetch\"";
+    let say = suite("say", "needs = [\"say-src\"]");
+    let with = |source_cache: &str, suite_cache: &str| {
+        let source = format!("{}\n{source_cache}", source("say-src", "", build));
+        of_projects(&[("say-src", &source), ("say", &format!("{say}\n{suite_cache}"))])
+    };
+    let problems = with(cache, "").err().expect("the source declares a cache").to_string();
+    assert!(
+        problems.contains("the steps of a source-only project run in the builds of those that need it"),
+        "{problems}"
+    );
+    let config = with("", cache).unwrap_or_else(|problems| panic!("{problems}"));
+    let say = config.projects.iter().find(|project| project.name == "say").unwrap();
+    assert_eq!(say.caches.len(), 1);
+    assert_eq!(say.recipe.steps[0].name, "say-src:get");
+}
