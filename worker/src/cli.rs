@@ -17,7 +17,7 @@ use crate::agent::{Agent, close_spools};
 use crate::attempt::SharedResources;
 use crate::caches::CacheStore;
 use crate::config::{self, BadConfig, FarmUrl, WhenStopped, WorkerConfig};
-use crate::execute::Sandbox;
+use crate::execute::{IoUring, Sandbox};
 use crate::folder::Folder;
 use crate::join;
 use crate::key::Key;
@@ -27,6 +27,7 @@ use crate::objects::{ObjectClient, RetryLimits};
 use crate::session::{Session, WorkerIdentity};
 use crate::source::{Mirrors, SourceTrees, TreeMeans};
 use crate::toolchains::ToolchainCache;
+use crate::trash;
 
 const EXIT_FAILED: u8 = 1;
 /// The same as clap's own, for an invalid command line.
@@ -57,7 +58,11 @@ enum Command {
         name: Option<String>,
     },
     /// Connect to the farm and build until Ctrl-C or SIGTERM
-    Run,
+    Run {
+        /// Run although root runs it. The farm's page of workers shows that
+        #[arg(long)]
+        as_root: bool,
+    },
 }
 
 /// Why a command failed.
@@ -90,7 +95,7 @@ pub fn run() -> ExitCode {
     log_to_stderr();
     match folder_of(cli.folder).and_then(|folder| match cli.command {
         Command::Join { url, name } => join_farm(&folder, url, name),
-        Command::Run => run_worker(&folder),
+        Command::Run { as_root } => run_worker(&folder, as_root),
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Misused(text)) => {
@@ -172,20 +177,39 @@ fn host_name() -> String {
 
 fn sandbox_for(config: &WorkerConfig, folder: &Folder) -> Result<Sandbox, Failure> {
     let file = folder.configuration();
+    let io_uring = if config.io_uring { IoUring::Allowed } else { IoUring::Denied };
     match config.sandbox {
-        config::SandboxSetting::Bubblewrap => Sandbox::find()
+        config::SandboxSetting::Bubblewrap => Sandbox::find(io_uring)
             .map_err(|why| Failure::Misused(format!("{} requires a sandbox, but {why}", file.display()))),
         config::SandboxSetting::None => Ok(Sandbox::None),
     }
 }
 
-fn run_worker(folder: &Folder) -> Result<(), Failure> {
+/// A step that breaks out of its sandbox is the worker's user. That should not be root.
+fn check_user(as_root: bool) -> Result<(), Failure> {
+    if as_root || !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Failure::Misused(
+        "a worker should not run as root, since it runs code of strangers. Make a user for it, as root:\n\n    \
+         useradd --system --home-dir /var/lib/trunkfarm-worker trunkfarm-worker\n    \
+         install -d -m 0700 -o trunkfarm-worker -g trunkfarm-worker /var/lib/trunkfarm-worker\n    \
+         runuser -u trunkfarm-worker -- farm-worker --folder /var/lib/trunkfarm-worker join URL\n    \
+         runuser -u trunkfarm-worker -- farm-worker --folder /var/lib/trunkfarm-worker run\n\n\
+         On a machine that exists for nothing else, `run --as-root` runs it as root all the same."
+            .into(),
+    ))
+}
+
+fn run_worker(folder: &Folder, as_root: bool) -> Result<(), Failure> {
+    check_user(as_root)?;
     let config = WorkerConfig::read(&folder.configuration())?;
     let key = Key::open(&folder.key())?;
     let sandbox = sandbox_for(&config, folder)?;
     let _lock = folder.lock()?;
-    leftover::kill_steps(&folder.work())?;
-    folder.remove_old_workspaces()?;
+    trash::begin(folder.trash())?;
+    leftover::kill_steps(&folder.work());
+    folder.remove_old_workspaces();
     let held = close_spools(&folder.spool())?;
     let machine = MachineReport::collect(&sandbox, &config.offers);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -232,6 +256,7 @@ impl Worker {
             machine,
             sandbox,
             cpus,
+            build_disk: config.build_disk.0,
         });
         let seed = getrandom::u64().context("cannot get random bytes from the system")?;
         let session = Session::new(identity, held, seed);

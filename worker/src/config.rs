@@ -30,11 +30,17 @@ pub struct WorkerConfig {
     /// Maximal size of all caches that recipes declare.
     #[serde(default = "ten_gib")]
     pub declared_caches: ByteSize,
+    /// How much of the disk the folder of one build may use.
+    #[serde(default = "twenty_gib")]
+    pub build_disk: ByteSize,
     /// What this machine has that a project may need: `postgresql`.
     #[serde(default)]
     pub offers: Vec<String>,
     #[serde(default)]
     pub when_stopped: WhenStopped,
+    /// Whether steps may use io_uring, where most holes of the last years' kernels were.
+    #[serde(default)]
+    pub io_uring: bool,
 }
 
 /// What happens to running builds when the worker is stopped.
@@ -82,8 +88,10 @@ impl WorkerConfig {
             cache: ten_gib(),
             sources: four_gib(),
             declared_caches: ten_gib(),
+            build_disk: twenty_gib(),
             offers: Vec::new(),
             when_stopped: WhenStopped::default(),
+            io_uring: false,
         }
     }
 
@@ -152,6 +160,10 @@ fn one() -> u32 {
 
 fn ten_gib() -> ByteSize {
     ByteSize(10 << 30)
+}
+
+fn twenty_gib() -> ByteSize {
+    ByteSize(20 << 30)
 }
 
 fn four_gib() -> ByteSize {

@@ -25,11 +25,13 @@ mod length;
 mod link;
 mod machine;
 mod objects;
+mod privacy;
 mod session;
 mod source;
 mod source_date;
 mod spool;
 mod toolchains;
+mod trash;
 mod trees;
 
 /// The whole program `farm-worker`. `trunkfarm-tests` calls it too, in a program of its own.

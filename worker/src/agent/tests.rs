@@ -91,6 +91,7 @@ impl Farm {
             machine,
             sandbox,
             cpus: 1,
+            build_disk: 1 << 40,
         });
         let agent =
             Agent::new(Session::new(identity, held, 1), resources, url.ws(protocol::path::SESSION), token);
