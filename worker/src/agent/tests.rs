@@ -68,7 +68,7 @@ impl Farm {
     fn start(&mut self) {
         let url = FarmUrl::try_from(format!("http://{}", self.listener.local_addr().unwrap())).unwrap();
         let folder = Folder::open(&self.folder.path().join("worker")).unwrap();
-        folder.remove_old_workspaces().unwrap();
+        folder.remove_old_workspaces();
         let held = close_spools(&folder.spool()).unwrap();
         let sandbox = Sandbox::None;
         let machine = MachineReport::collect(&sandbox, &[]);
