@@ -108,7 +108,8 @@ mod tests {
         let mut count = 0;
         for trunk in ["a", "b"] {
             for owner in [Trunk, Project("a"), Project("b"), AllProjects] {
-                for (variant, name) in [("", "a"), ("", "b"), ("a", "a"), ("a", "b"), ("b", "a"), ("b", "b")] {
+                for (variant, name) in [("", "a"), ("", "b"), ("a", "a"), ("a", "b"), ("b", "a"), ("b", "b")]
+                {
                     for epoch in [0, 1] {
                         keys.insert(cache_key(trunk, variant, owner, name, epoch));
                         count += 1;

@@ -33,6 +33,12 @@ pub enum Cause {
     Silent,
     /// A step used more memory than it may.
     OutOfMemory,
+    /// A step had more processes than it may.
+    TooManyProcesses,
+    /// A build used more of the disk than it may.
+    DiskLimit,
+    /// What a build installed cannot be packed.
+    RefusedTree,
     /// A step printed too much.
     LogLimit,
     /// A test step ran no test.
@@ -142,7 +148,7 @@ pub fn judge(steps: &[StepRun], infra_failure: Option<&InfraFailure>, known: &Ou
 /// Whether a toolchain with these steps can be tested with. Only its own tests may fail: they do not block its suites.
 pub fn is_usable(steps: &[StepRun]) -> bool {
     steps.iter().all(|step| match step.kind {
-        StepKind::Test => true,
+        StepKind::Test => step.end != StepEnd::RefusedTree,
         StepKind::Fetch | StepKind::Compile | StepKind::Install => cause(step).is_none(),
     })
 }
@@ -160,6 +166,9 @@ pub fn looks_killed(end: &StepEnd, is_cut: bool) -> bool {
         | StepEnd::Silent
         | StepEnd::LogLimit
         | StepEnd::OutOfMemory
+        | StepEnd::TooManyProcesses
+        | StepEnd::DiskLimit
+        | StepEnd::RefusedTree
         | StepEnd::NoTests
         | StepEnd::BadReport { .. }
         | StepEnd::Cancelled => false,
@@ -177,8 +186,14 @@ pub fn overrun_test<'s>(steps: &'s [StepRun], result: &BuildResult) -> Option<&'
 /// Whether a machine that is too slow or too small may be to blame.
 fn is_of_resources(cause: Cause) -> bool {
     match cause {
-        Cause::TimedOut | Cause::Silent | Cause::LogLimit | Cause::OutOfMemory => true,
-        Cause::Exit
+        Cause::TimedOut
+        | Cause::Silent
+        | Cause::LogLimit
+        | Cause::OutOfMemory
+        | Cause::TooManyProcesses
+        | Cause::DiskLimit => true,
+        Cause::RefusedTree
+        | Cause::Exit
         | Cause::Signal
         | Cause::NoTests
         | Cause::Report
@@ -203,6 +218,9 @@ fn cause(step: &StepRun) -> Option<Cause> {
         StepEnd::Silent => Some(Cause::Silent),
         StepEnd::LogLimit => Some(Cause::LogLimit),
         StepEnd::OutOfMemory => Some(Cause::OutOfMemory),
+        StepEnd::TooManyProcesses => Some(Cause::TooManyProcesses),
+        StepEnd::DiskLimit => Some(Cause::DiskLimit),
+        StepEnd::RefusedTree => Some(Cause::RefusedTree),
         StepEnd::NoTests => Some(Cause::NoTests),
         StepEnd::BadReport { .. } => Some(Cause::Report),
     }
@@ -252,6 +270,7 @@ words!(Outcome {
 });
 words!(Cause {
     Exit = "exit", Signal = "signal", TimedOut = "timed-out", Silent = "silent", OutOfMemory = "out-of-memory",
+    TooManyProcesses = "too-many-processes", DiskLimit = "disk-limit", RefusedTree = "refused-tree",
     LogLimit = "log-limit", NoTests = "no-tests", Report = "report", Fetch = "fetch", Checkout = "checkout",
     Toolchain = "toolchain", Sandbox = "sandbox", NoSpace = "no-space", Worker = "worker",
     WorkerLost = "worker-lost", ToolchainBroken = "toolchain-broken",
@@ -306,6 +325,9 @@ mod tests {
                     "silent" => StepEnd::Silent,
                     "log-limit" => StepEnd::LogLimit,
                     "out-of-memory" => StepEnd::OutOfMemory,
+                    "too-many-processes" => StepEnd::TooManyProcesses,
+                    "disk-limit" => StepEnd::DiskLimit,
+                    "refused-tree" => StepEnd::RefusedTree,
                     "no-tests" => StepEnd::NoTests,
                     "report" => StepEnd::BadReport { failed: 2 },
                     "cancelled" => StepEnd::Cancelled,
@@ -322,6 +344,7 @@ mod tests {
             ("compile:0 install:0", true),
             ("compile:0 test:1 install:0", true),
             ("compile:0 test:signal test:timed-out", true),
+            ("compile:0 install:0 test:refused-tree", false),
             ("compile:0 test:1 install:1", false),
             ("compile:2", false),
             ("fetch:1", false),
@@ -342,6 +365,9 @@ mod tests {
             ("test:silent", "failed silent test"),
             ("test:log-limit", "failed log-limit test"),
             ("test:out-of-memory", "failed out-of-memory test"),
+            ("test:too-many-processes", "failed too-many-processes test"),
+            ("test:disk-limit", "failed disk-limit test"),
+            ("compile:0 install:refused-tree", "failed refused-tree install"),
             ("compile:0 test:0 install:1", "failed exit install"),
         ] {
             assert_eq!(judged(steps, None, 1), expected, "{steps}");
@@ -367,7 +393,7 @@ mod tests {
     #[test]
     fn the_limits_of_a_machine_that_never_ran_a_step_to_its_end_blame_no_change() {
         let new = OutcomeContext { proven: false, ..known(1) };
-        for end in ["timed-out", "silent", "log-limit", "out-of-memory"] {
+        for end in ["timed-out", "silent", "log-limit", "out-of-memory", "too-many-processes", "disk-limit"] {
             assert_eq!(judged_by(&format!("test:{end}"), None, &new), format!("infra {end} test"));
             assert_eq!(judged(&format!("test:{end}"), None, 1), format!("failed {end} test"));
         }

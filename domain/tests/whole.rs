@@ -330,7 +330,8 @@ fn failures_alone_are_faults_where_a_runner_names_no_passes() {
 fn a_failure_of_busted_and_of_googletest_is_known_by_its_own_lines() {
     let detected = |report: &str| picture(detect(report.as_bytes()).unwrap_or(Lines), report);
     let splits = "Failure \u{2192} spec/words_spec.lua @ 3\nwords splits\nspec/words_spec.lua:4: not equal\n";
-    let joins = "\nFailure \u{2192} spec/lines_spec.lua @ 9\nlines joins\nspec/lines_spec.lua:10: not equal\n";
+    let joins =
+        "\nFailure \u{2192} spec/lines_spec.lua @ 9\nlines joins\nspec/lines_spec.lua:10: not equal\n";
     let count = |marks: &str, passes: usize, bad: usize| {
         let successes = if passes == 1 { "success" } else { "successes" };
         let failures = if bad == 1 { "failure" } else { "failures" };

@@ -310,6 +310,12 @@ pub enum StepEnd {
     LogLimit,
     /// The worker stopped it at its memory limit.
     OutOfMemory,
+    /// The worker stopped it because it had too many processes.
+    TooManyProcesses,
+    /// The worker stopped it because its build used too much of the disk.
+    DiskLimit,
+    /// It exited 0, but what was installed cannot be packed as a toolchain. The end of its log says why.
+    RefusedTree,
     /// It exited 0, but its declared report names no case.
     NoTests,
     /// It exited 0, but its report names failures or is not whole.

@@ -390,6 +390,9 @@ limits = {{ time = "20s", silence = "10s" }}
     pub fn run_worker(&mut self, name: &str) -> &mut Farm {
         let mut command = Command::new(program("test-worker"));
         command.arg("--folder").arg(self.path(name)).arg("run").envs(&self.variables);
+        if nix::unistd::geteuid().is_root() {
+            command.arg("--as-root");
+        }
         let log = self.path(&format!("{name}.log"));
         let process = Process::start(&mut command, &log).expect("starting a worker");
         self.workers.insert(name.to_string(), process);

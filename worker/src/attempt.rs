@@ -22,13 +22,15 @@ use crate::execute::{
     ExecutionEvent, ExecutionJob, ExecutionResult, MountedCache, Sandbox, SourceFolder, WorkspaceInputs,
     execute,
 };
-use crate::folder::{Folder, remove_tree};
+use crate::folder::Folder;
 use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, UploadKind, file_sha256};
+use crate::privacy::without_paths;
 use crate::session::{MoreToReport, SessionInput};
 use crate::source::{MissingRevision, SourceDeadline, SourceTrees, WantedSource};
 use crate::spool::{Spool, SpoolRecord};
 use crate::toolchains::ToolchainCache;
+use crate::trash::remove_tree;
 use crate::trees::TreeGuard;
 
 /// Time to fetch and export the sources: a first clone of a large trunk over a home connection is slow.
@@ -55,6 +57,7 @@ pub struct SharedResources {
     pub activity: Arc<ActivityBoard>,
     /// For each build.
     pub cpus: u32,
+    pub build_disk: u64,
 }
 
 /// Tells an attempt to stop, and why.
@@ -98,7 +101,8 @@ pub async fn run(
         activity: Arc::clone(&resources.activity),
     };
     let activity = Arc::clone(&resources.activity);
-    let reporter = AttemptReporter { attempt, spool: Arc::new(Mutex::new(spool)), inputs };
+    let root = resources.folder.root().to_path_buf();
+    let reporter = AttemptReporter { attempt, spool: Arc::new(Mutex::new(spool)), inputs, root };
     let folder = resources.folder.work().join(attempt.to_string());
     let (out, mut events) = mpsc::channel(EVENT_QUEUE);
     let progress = Arc::new(progress);
@@ -176,6 +180,8 @@ struct AttemptReporter {
     /// Locked only on threads that may block.
     spool: Arc<Mutex<Spool>>,
     inputs: mpsc::Sender<SessionInput>,
+    /// The worker's folder: its path is nobody else's business.
+    root: PathBuf,
 }
 
 impl AttemptReporter {
@@ -207,6 +213,10 @@ impl AttemptReporter {
     }
 
     async fn write(&self, record: SpoolRecord, more: MoreToReport) -> std::io::Result<()> {
+        let record = match record {
+            SpoolRecord::Event(event) => SpoolRecord::Event(without_paths(event, &self.root)),
+            other => other,
+        };
         let spool = Arc::clone(&self.spool);
         // While builds write a lot, the kernel makes every writer wait for the disk: also this one.
         let sequence = tokio::task::spawn_blocking(move || {
@@ -311,6 +321,7 @@ impl BuildTask {
             sandbox: self.resources.sandbox.clone(),
             environment: self.resources.machine.environment.clone(),
             cpus: self.resources.cpus,
+            disk_bytes: self.resources.build_disk,
         }
     }
 

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use anyhow::{Context, ensure};
 use protocol::Sha256;
 
-use crate::folder::remove_tree;
+use crate::trash::remove_tree;
 
 /// A cache of more files than this costs more than it saves.
 const MAX_ENTRIES: u64 = 500_000;
@@ -74,16 +74,14 @@ impl CacheStore {
         for entry in fs::read_dir(&folder).context("listing the declared caches")? {
             let path = entry?.path();
             let Some((key, number, cache)) = whole(&path) else {
-                remove_tree(&path).with_context(|| format!("removing {}", path.display()))?;
+                remove_or_warn(&path);
                 continue;
             };
             state.newest = state.newest.max(number);
             if let Some(older) = state.kept.insert(key, cache) {
                 // A kill came between the new one and the removal of the old one. Either may be the old one: both begin anew.
                 state.kept.remove(&key);
-                for path in [&older.folder, &path] {
-                    remove_tree(path).with_context(|| format!("removing {}", path.display()))?;
-                }
+                [&older.folder, &path].into_iter().for_each(|path| remove_or_warn(path));
             }
         }
         let store = Arc::new(CacheStore { folder, limit_bytes, state: Mutex::new(state) });

@@ -25,7 +25,7 @@ use crate::attempt::SharedResources;
 use crate::caches::CacheStore;
 use crate::config::{self, BadConfig, FarmUrl, WhenStopped, WorkerConfig};
 use crate::control::Control;
-use crate::execute::Sandbox;
+use crate::execute::{IoUring, Sandbox};
 use crate::folder::Folder;
 use crate::join::{self, FarmClient};
 use crate::key::Key;
@@ -38,6 +38,7 @@ use crate::session::{Session, WorkerIdentity};
 use crate::source::{Mirrors, SourceTrees, TreeMeans};
 use crate::tls::TrustedAuthorities;
 use crate::toolchains::ToolchainCache;
+use crate::trash;
 
 const EXIT_FAILED: u8 = 1;
 /// The same as clap's own, for an invalid command line.
@@ -76,7 +77,11 @@ enum Command {
         ca: Option<PathBuf>,
     },
     /// Connect to the farm and build until Ctrl-C or SIGTERM
-    Run,
+    Run {
+        /// Run although root runs it. The farm's page of workers shows that
+        #[arg(long)]
+        as_root: bool,
+    },
     /// Show what the running worker does: its builds, their steps, and why it does nothing
     #[command(after_help = "Examples:\n  farm-worker status\n  farm-worker status --json | jq .builds\n\n\
         Exit code 1: no worker runs.")]
@@ -165,7 +170,7 @@ pub fn run() -> ExitCode {
             }
             joined
         }
-        Command::Run => run_worker(&folder),
+        Command::Run { as_root } => run_worker(&folder, as_root),
         Command::Status { json } => status::show(&folder, json),
         Command::Pause { span } => status::pause(&folder, span),
         Command::Resume => status::resume(&folder),
@@ -281,22 +286,41 @@ fn authorities_of(config: &WorkerConfig) -> Result<TrustedAuthorities, Failure> 
 
 fn sandbox_for(config: &WorkerConfig, folder: &Folder) -> Result<Sandbox, Failure> {
     let file = folder.configuration();
+    let io_uring = if config.io_uring { IoUring::Allowed } else { IoUring::Denied };
     match config.sandbox {
-        config::SandboxSetting::Bubblewrap => Sandbox::find()
+        config::SandboxSetting::Bubblewrap => Sandbox::find(io_uring)
             .map_err(|why| Failure::Misused(format!("{} requires a sandbox, but {why}", file.display()))),
         config::SandboxSetting::None => Ok(Sandbox::None),
     }
 }
 
-fn run_worker(folder: &Folder) -> Result<(), Failure> {
+/// A step that breaks out of its sandbox is the worker's user. That should not be root.
+fn check_user(as_root: bool) -> Result<(), Failure> {
+    if as_root || !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Failure::Misused(
+        "a worker should not run as root, since it runs code of strangers. Make a user for it, as root:\n\n    \
+         useradd --system --home-dir /var/lib/trunkfarm-worker trunkfarm-worker\n    \
+         install -d -m 0700 -o trunkfarm-worker -g trunkfarm-worker /var/lib/trunkfarm-worker\n    \
+         runuser -u trunkfarm-worker -- farm-worker --folder /var/lib/trunkfarm-worker join URL\n    \
+         runuser -u trunkfarm-worker -- farm-worker --folder /var/lib/trunkfarm-worker run\n\n\
+         On a machine that exists for nothing else, `run --as-root` runs it as root all the same."
+            .into(),
+    ))
+}
+
+fn run_worker(folder: &Folder, as_root: bool) -> Result<(), Failure> {
+    check_user(as_root)?;
     let config = WorkerConfig::read(&folder.configuration())?;
     let key = Key::open(&folder.key())?;
     let sandbox = sandbox_for(&config, folder)?;
     let authorities = authorities_of(&config)?;
     let _lock = folder.lock()?;
     limit_to(&config);
-    leftover::kill_steps(&folder.work())?;
-    folder.remove_old_workspaces()?;
+    trash::begin(folder.trash())?;
+    leftover::kill_steps(&folder.work());
+    folder.remove_old_workspaces();
     let held = close_spools(&folder.spool())?;
     let machine = MachineReport::collect(&sandbox, &config.offers);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -379,6 +403,7 @@ impl Worker {
             machine,
             sandbox,
             cpus,
+            build_disk: config.build_disk.0,
         });
         let seed = getrandom::u64().context("cannot get random bytes from the system")?;
         let endpoint = Endpoint { url: config.url.ws(protocol::path::SESSION), authorities };

@@ -37,6 +37,9 @@ pub struct WorkerConfig {
     /// Maximal size of all caches that recipes declare.
     #[serde(default = "ten_gib")]
     pub declared_caches: ByteSize,
+    /// How much of the disk the folder of one build may use.
+    #[serde(default = "twenty_gib")]
+    pub build_disk: ByteSize,
     /// What this machine has that a project may need: `postgresql`.
     #[serde(default)]
     pub offers: Vec<String>,
@@ -84,6 +87,9 @@ pub struct WorkerConfig {
     /// Whether steps may use the network, where their recipe asks for it.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub allow_network: bool,
+    /// Whether steps may use io_uring, where most holes of the last years' kernels were.
+    #[serde(default)]
+    pub io_uring: bool,
 }
 
 /// A load in hundredths: `2.5`.
@@ -142,6 +148,7 @@ impl WorkerConfig {
             cache: ten_gib(),
             sources: four_gib(),
             declared_caches: ten_gib(),
+            build_disk: twenty_gib(),
             offers: Vec::new(),
             when_stopped: WhenStopped::default(),
             hours: None,
@@ -159,6 +166,7 @@ impl WorkerConfig {
             trunks: Vec::new(),
             refuse_trunks: Vec::new(),
             allow_network: true,
+            io_uring: false,
         }
     }
 
@@ -330,6 +338,10 @@ fn one() -> u32 {
 
 fn ten_gib() -> ByteSize {
     ByteSize(10 << 30)
+}
+
+fn twenty_gib() -> ByteSize {
+    ByteSize(20 << 30)
 }
 
 fn four_gib() -> ByteSize {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::trash::remove_tree;
+
 #[derive(Debug, Clone)]
 pub struct Folder {
     root: PathBuf,
@@ -38,6 +40,7 @@ impl Folder {
             folder.toolchains(),
             folder.sources(),
             folder.caches(),
+            folder.trash(),
         ] {
             create(&path)?;
         }
@@ -87,13 +90,18 @@ impl Folder {
         Ok(FolderLock { _lock: lock })
     }
 
-    /// Removes the workspaces that an earlier process left behind.
-    pub fn remove_old_workspaces(&self) -> anyhow::Result<()> {
-        for entry in fs::read_dir(self.work()).context("listing old workspaces")? {
-            let path = entry?.path();
-            remove_tree(&path).with_context(|| format!("removing the old workspace {}", path.display()))?;
+    /// Removes the workspaces that an earlier process left behind. What cannot be removed stays: new builds have other names.
+    pub fn remove_old_workspaces(&self) {
+        for entry in fs::read_dir(self.work()).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if let Err(e) = remove_tree(&path) {
+                tracing::warn!("cannot remove the old workspace {}: {e}", path.display());
+            }
         }
-        Ok(())
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     pub fn configuration(&self) -> PathBuf {
@@ -131,6 +139,11 @@ impl Folder {
         self.root.join("work")
     }
 
+    /// Where old trees wait for their removal.
+    pub fn trash(&self) -> PathBuf {
+        self.root.join("trash")
+    }
+
     pub fn mirrors(&self) -> PathBuf {
         self.root.join("git")
     }
@@ -146,46 +159,6 @@ impl Folder {
     pub fn sources(&self) -> PathBuf {
         self.root.join("sources")
     }
-}
-
-/// Removes a tree, even if a build changed the permissions in it: some tools write-protect the folders of their caches,
-/// and a user other than root cannot empty those. Links are removed, not followed.
-pub fn remove_tree(path: &Path) -> std::io::Result<()> {
-    match remove(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
-            unlock_folders(path)?;
-            remove(path)
-        }
-        done => done,
-    }
-}
-
-fn remove(path: &Path) -> std::io::Result<()> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(e) => Err(e),
-    };
-    match removed {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
-}
-
-fn unlock_folders(root: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            // This is the entry's own type, so that no link is followed out of the tree.
-            if entry.file_type()?.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -225,23 +198,8 @@ mod tests {
         fs::write(inner.join("file"), "x").unwrap();
         std::os::unix::fs::symlink(&outside, folder.work().join("7/a/link")).unwrap();
         fs::set_permissions(&inner, fs::Permissions::from_mode(0o500)).unwrap();
-        folder.remove_old_workspaces().unwrap();
+        folder.remove_old_workspaces();
         assert_eq!(fs::read_dir(folder.work()).unwrap().count(), 0);
         assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "mine");
-    }
-
-    #[test]
-    fn a_tree_is_removed_even_if_its_build_has_locked_the_folders() {
-        let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join("file"), "").unwrap();
-        let folder = root.path().join("build");
-        fs::create_dir_all(folder.join("cache/locked")).unwrap();
-        fs::write(folder.join("cache/locked/file"), "").unwrap();
-        std::os::unix::fs::symlink(root.path(), folder.join("cache/link")).unwrap();
-        for locked in ["cache/locked", "cache"] {
-            fs::set_permissions(folder.join(locked), fs::Permissions::from_mode(0o000)).unwrap();
-        }
-        remove_tree(&folder).unwrap();
-        assert!(!folder.exists() && root.path().join("file").exists());
     }
 }

@@ -30,12 +30,14 @@ mod link;
 mod machine;
 mod objects;
 mod owner;
+mod privacy;
 mod session;
 mod source;
 mod source_date;
 mod spool;
 mod tls;
 mod toolchains;
+mod trash;
 mod trees;
 
 /// The whole program `farm-worker`. `trunkfarm-tests` calls it too, in a program of its own.

@@ -36,11 +36,22 @@ impl MachineReport {
             cpus: std::thread::available_parallelism()
                 .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX)),
             memory_bytes: memory_bytes(&fs::read_to_string("/proc/meminfo").unwrap_or_default()),
-            sandbox: sandbox.as_str().into(),
+            sandbox: sandbox_words(sandbox, nix::unistd::geteuid().is_root()),
             offers,
         };
         let environment = environment(&facts, &libc, &first_line(&output_of("cc", "--version")), sandbox);
         MachineReport { facts, environment }
+    }
+}
+
+/// What the page says of how the machine is protected. The word `none` alone has a meaning for the master.
+fn sandbox_words(sandbox: &Sandbox, is_root: bool) -> String {
+    match sandbox {
+        Sandbox::None => sandbox.as_str().into(),
+        Sandbox::Bubblewrap { .. } => {
+            let user = if is_root { ", run by root" } else { "" };
+            format!("{}{user}, limits by counting", sandbox.as_str())
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 use anyhow::Context;
 use protocol::Sha256;
 
-use crate::folder::remove_tree;
+use crate::trash::remove_tree;
 
 /// However small trees are, a disk has only so many names for files.
 const MAX_TREES: usize = 1000;
@@ -71,7 +71,7 @@ impl TreeStore {
                     state.kept.insert(key, tree);
                 }
                 None if is_other(name) => {}
-                None => remove_tree(&path).with_context(|| format!("removing {}", path.display()))?,
+                None => remove_or_warn(&path),
             }
         }
         let store = TreeStore { folder, limit_bytes, state: Mutex::new(state) };

@@ -171,6 +171,9 @@ pub fn of_steps(steps: &[StepRun]) -> (CaseList, Results) {
         | StepEnd::Silent
         | StepEnd::LogLimit
         | StepEnd::OutOfMemory
+        | StepEnd::TooManyProcesses
+        | StepEnd::DiskLimit
+        | StepEnd::RefusedTree
         | StepEnd::NoTests
         | StepEnd::BadReport { .. }
         | StepEnd::Cancelled => Verdict::Fail,

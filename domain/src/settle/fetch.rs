@@ -77,7 +77,11 @@ pub(super) fn sentence(step: &StepRun, message: Option<&str>, is_checked: bool) 
         StepEnd::Silent => "printed nothing for too long".into(),
         StepEnd::LogLimit => "printed too much".into(),
         StepEnd::OutOfMemory => "used too much memory".into(),
-        StepEnd::NoTests | StepEnd::BadReport { .. } | StepEnd::Cancelled => "failed".into(),
+        StepEnd::TooManyProcesses => "had too many processes".into(),
+        StepEnd::DiskLimit => "used too much of the disk".into(),
+        StepEnd::NoTests | StepEnd::BadReport { .. } | StepEnd::RefusedTree | StepEnd::Cancelled => {
+            "failed".into()
+        }
     };
     let whose = match is_checked {
         true => {

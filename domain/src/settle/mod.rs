@@ -223,6 +223,9 @@ fn killed(result: &BuildResult, steps: &[StepRun]) -> Option<String> {
         | StepEnd::Silent
         | StepEnd::LogLimit
         | StepEnd::OutOfMemory
+        | StepEnd::TooManyProcesses
+        | StepEnd::DiskLimit
+        | StepEnd::RefusedTree
         | StepEnd::NoTests
         | StepEnd::BadReport { .. }
         | StepEnd::Cancelled => "broke off in the middle of its report".to_string(),

@@ -181,7 +181,7 @@ impl Farm {
             .args(["worker", "approve", code, "--owner", "demo", "--trust", "maker"])
             .output()?;
         ensure!(approved.status.success(), "{}", String::from_utf8_lossy(&approved.stderr));
-        Process::start(worker().arg("run"), &folder.join(format!("{name}.log")))
+        Process::start(worker().args(["run", "--as-root"]), &folder.join(format!("{name}.log")))
     }
 }
 

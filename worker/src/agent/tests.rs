@@ -70,7 +70,7 @@ impl Farm {
     fn start(&mut self) {
         let url = FarmUrl::try_from(format!("http://{}", self.listener.local_addr().unwrap())).unwrap();
         let folder = Folder::open(&self.folder.path().join("worker")).unwrap();
-        folder.remove_old_workspaces().unwrap();
+        folder.remove_old_workspaces();
         let held = close_spools(&folder.spool()).unwrap();
         let sandbox = Sandbox::None;
         let machine = MachineReport::collect(&sandbox, &[]);
@@ -96,6 +96,7 @@ impl Farm {
             sandbox,
             activity: Arc::new(crate::activity::ActivityBoard::new(url.clone(), "attic", 1)),
             cpus: 1,
+            build_disk: 1 << 40,
         });
         let endpoint = Endpoint { url: url.ws(protocol::path::SESSION), authorities };
         let agent = Agent::new(Session::new(identity, held, 1), resources, endpoint, token);

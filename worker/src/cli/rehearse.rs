@@ -19,14 +19,16 @@ use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, RetryLimits};
 use crate::source::{Mirrors, SourceTrees, TreeMeans};
 use crate::toolchains::ToolchainCache;
+use crate::trash;
 
 pub fn rehearse(folder: &Folder) -> Result<(), Failure> {
     let config = WorkerConfig::read(&folder.configuration())?;
     let sandbox = sandbox_for(&config, folder)?;
     let _lock = folder.lock()?;
     limit_to(&config);
-    leftover::kill_steps(&folder.work())?;
-    folder.remove_old_workspaces()?;
+    trash::begin(folder.trash())?;
+    leftover::kill_steps(&folder.work());
+    folder.remove_old_workspaces();
     let machine = MachineReport::collect(&sandbox, &config.offers);
     let authorities = authorities_of(&config)?;
     let plan = FarmClient::new(&config.url, &authorities).rehearsal(&machine.facts)?;
@@ -55,6 +57,7 @@ pub fn rehearse(folder: &Folder) -> Result<(), Failure> {
             sandbox,
             activity: Arc::clone(&activity),
             cpus,
+            build_disk: config.build_disk.0,
         };
         let built = attempt::rehearse(Arc::new(resources), plan, stop).await;
         let result = built.map_err(|failure| anyhow!("this machine could not build it: {}", attempt::detail_of(&failure)))?;

@@ -10,7 +10,7 @@ use protocol::{Event, InfraFailure, RecipeStep, ReportFormat, StepEnd, StepKind}
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
-use super::archive::{self, PackedTree};
+use super::archive::{self, ArchiveError, PackedTree};
 use super::blocking::{blocking, infra_failure};
 use super::job::{ExecutionEvent, ExecutionJob, ExecutionResult};
 use super::outputs;
@@ -56,6 +56,15 @@ struct FinishedStep {
     reading: Option<Reading>,
     /// The end of its log.
     last_output: Vec<u8>,
+    /// The toolchain, after the last step of one.
+    artifact: Option<PackedTree>,
+}
+
+/// What became of an installed tree.
+enum Packing {
+    Packed(PackedTree),
+    /// It holds something that no toolchain may: a sentence.
+    Refused(String),
 }
 
 /// The cases of all steps so far.
@@ -119,9 +128,15 @@ impl Build {
         send(out, Event::Started { environment: self.job.environment.clone() }).await;
         let mut cases = CaseCollector::new();
         let mut may_go_on = true;
-        for (index, step) in (0u16..).zip(&self.steps()) {
-            let finished = match self.step(index, step, out, stop).await {
-                Ok(finished) => finished,
+        let mut artifact = None;
+        let steps = self.steps();
+        for (index, step) in (0u16..).zip(&steps) {
+            let is_last = usize::from(index) + 1 == steps.len();
+            let finished = match self.step(index, step, is_last, out, stop).await {
+                Ok(mut finished) => {
+                    artifact = finished.artifact.take();
+                    finished
+                }
                 Err(infra_failure) => return Ok(self.interrupted(cases, infra_failure)),
             };
             if finished.end == StepEnd::Cancelled || stop.is_cancelled() {
@@ -134,7 +149,7 @@ impl Build {
                 break;
             }
         }
-        self.finish(cases, may_go_on).await
+        self.finish(cases, may_go_on, artifact).await
     }
 
     /// The result of a build whose steps have ended; `has_run_all` unless a failed step kept later ones from running.
@@ -142,11 +157,8 @@ impl Build {
         &self,
         mut cases: CaseCollector,
         has_run_all: bool,
+        artifact: Option<PackedTree>,
     ) -> Result<ExecutionResult, InfraFailure> {
-        let artifact = match &self.workspace.toolchain {
-            ToolchainUse::Making(root) if has_run_all => Some(self.pack(root).await?),
-            ToolchainUse::Making(_) | ToolchainUse::Using(_) => None,
-        };
         let declares_reports = self.job.plan.recipe.steps.iter().any(|step| step.report.is_some());
         // A step that died has a failure message.
         let has_message = cases.steps.iter().any(|case| case.text.is_some());
@@ -200,12 +212,14 @@ impl Build {
         &self,
         index: u16,
         step: &RecipeStep,
+        is_last: bool,
         out: &Sender<ExecutionEvent>,
         stop: &CancellationToken,
     ) -> Result<FinishedStep, InfraFailure> {
-        let out_folder = self.workspace.out.clone();
+        let workspace = self.workspace.clone();
         blocking(move || {
-            report::remove_old_reports(&out_folder).map_err(|e| infra_failure("clearing $FARM_OUT", &e))
+            workspace.unlock_folders().map_err(|e| infra_failure("opening the build's folders", &e))?;
+            report::remove_old_reports(&workspace.out).map_err(|e| infra_failure("clearing $FARM_OUT", &e))
         })
         .await?;
         send(out, Event::StepStarted { step: index, name: step.name.clone() }).await;
@@ -222,9 +236,11 @@ impl Build {
             variables: &self.variables,
             capture: captured.as_deref(),
             outputs,
+            folder: &self.job.folder,
+            disk_bytes: self.job.disk_bytes,
         };
         let writings = self.begin_writings(step.kind).await?;
-        let EndedStep { end, last_output } = step::run(&task, out, stop).await?;
+        let EndedStep { end, mut last_output } = step::run(&task, out, stop).await?;
         let cache_warnings = end_writings(writings, &end).await?;
         let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let reading =
@@ -236,13 +252,39 @@ impl Build {
         if end != (StepEnd::Exit { code: 0 }) && end != StepEnd::Cancelled {
             self.check_free_space().await?;
         }
+        let (end, artifact) = match self.packed(step, is_last, &end).await? {
+            Some(Packing::Packed(artifact)) => (end, Some(artifact)),
+            Some(Packing::Refused(sentence)) => {
+                let line = format!("error: the toolchain is refused: {sentence}\n").into_bytes();
+                last_output.extend(&line);
+                // If nobody listens, the build ends at its next step.
+                let _ = out.send(ExecutionEvent::Log { step: index, bytes: line }).await;
+                (StepEnd::RefusedTree, None)
+            }
+            None => (end, None),
+        };
         let mut warnings = reading.as_ref().map_or(vec![], |reading| reading.warnings.clone());
         warnings.extend(cache_warnings);
         if step.kind == StepKind::Fetch && end == (StepEnd::Exit { code: 0 }) {
             warnings.extend(self.copy_lock().await?);
         }
         send(out, Event::StepEnded { step: index, end: end.clone(), duration_ms, warnings }).await;
-        Ok(FinishedStep { end, reading, last_output })
+        Ok(FinishedStep { end, reading, last_output, artifact })
+    }
+
+    /// Packs the toolchain after the last step, unless a step has failed. A test that fails does not keep it from being used.
+    async fn packed(
+        &self,
+        step: &RecipeStep,
+        is_last: bool,
+        end: &StepEnd,
+    ) -> Result<Option<Packing>, InfraFailure> {
+        let is_made = *end == (StepEnd::Exit { code: 0 })
+            || (step.kind == StepKind::Test && *end != StepEnd::Cancelled);
+        match &self.workspace.toolchain {
+            ToolchainUse::Making(root) if is_last && is_made => self.pack(root).await.map(Some),
+            ToolchainUse::Making(_) | ToolchainUse::Using(_) => Ok(None),
+        }
     }
 
     /// Opens the caches that a step of this kind may write to.
@@ -329,14 +371,16 @@ impl Build {
         blocking(move || Ok(Some(report::read(format, &out, captured.as_deref())))).await
     }
 
-    async fn pack(&self, root: &Path) -> Result<PackedTree, InfraFailure> {
+    async fn pack(&self, root: &Path) -> Result<Packing, InfraFailure> {
         let root = root.to_path_buf();
         let prefix = self.job.sandbox.paths(&self.workspace).toolchain.to_path_buf();
         let to = self.job.folder.join("toolchain.tar.zst");
         let threads = self.job.cpus;
-        blocking(move || {
-            archive::pack(&root, &prefix, &to, threads)
-                .map_err(|e| InfraFailure::Toolchain { detail: e.to_string() })
+        blocking(move || match archive::pack(&root, &prefix, &to, threads) {
+            Ok(packed) => Ok(Packing::Packed(packed)),
+            Err(refused) if refused.is_of_the_tree() => Ok(Packing::Refused(refused.to_string())),
+            Err(ArchiveError::Io { doing, source }) => Err(infra_failure(&doing, &source)),
+            Err(e) => Err(InfraFailure::Toolchain { detail: e.to_string() }),
         })
         .await
     }

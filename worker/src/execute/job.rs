@@ -19,6 +19,8 @@ pub struct ExecutionJob {
     pub sandbox: Sandbox,
     pub environment: Environment,
     pub cpus: u32,
+    /// How much of the disk the build's folder may use.
+    pub disk_bytes: u64,
 }
 
 /// What the master receives while the build runs.

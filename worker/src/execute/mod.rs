@@ -4,7 +4,9 @@
 pub mod archive;
 mod blocking;
 mod build;
+mod disk_watch;
 mod job;
+mod keyring;
 mod log_limiter;
 mod log_sender;
 mod outputs;
@@ -13,6 +15,8 @@ mod process;
 mod process_watch;
 mod report;
 mod sandbox;
+mod seccomp;
+mod shared_memory;
 mod step;
 mod step_result;
 #[cfg(test)]
@@ -24,4 +28,5 @@ pub use build::execute;
 pub use job::{ExecutionEvent, ExecutionJob, ExecutionResult};
 pub use overlay::Overlay;
 pub use sandbox::{Sandbox, StepUser};
+pub use seccomp::IoUring;
 pub use workspace::{MountedCache, SharedTree, SourceFolder, WorkspaceInputs};

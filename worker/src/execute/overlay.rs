@@ -19,7 +19,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use nix::unistd::{getgid, getuid, write};
 
-use crate::folder::remove_tree;
+use crate::trash::remove_tree;
 
 /// How this machine allows to mount an overlay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

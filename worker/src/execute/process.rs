@@ -17,6 +17,8 @@ use tokio::net::unix::pipe::Receiver;
 const MAX_FILE_BYTES: u64 = 8 << 30;
 /// The same on every machine, so that a suite that counts its file descriptors behaves the same everywhere.
 const MAX_OPEN_FILES: u64 = 4096;
+/// Processes and threads of one step. The largest builds have some hundred.
+pub const MAX_PROCESSES: u32 = 4096;
 
 /// A started step. Dropping it kills its whole process group.
 pub struct ProcessTree {

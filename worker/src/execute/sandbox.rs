@@ -3,15 +3,19 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, PipeWriter};
-use std::os::fd::AsRawFd;
+use std::io::{self, PipeReader, PipeWriter, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use protocol::{RecipeStep, StepKind, prefix};
+use protocol::{Limits, RecipeStep, StepKind, prefix};
 
+use super::keyring;
+use super::process::MAX_PROCESSES;
+use super::seccomp::{self, IoUring};
 use super::variables::Variables;
 use super::workspace::{MountedCache, SandboxPaths, ToolchainUse, Workspace, mount_point};
 
@@ -21,6 +25,7 @@ pub enum Sandbox {
     Bubblewrap {
         program: PathBuf,
         user: StepUser,
+        walls: Walls,
     },
     /// Steps are not isolated, as the owner has chosen. Nothing can be mounted, so every path is a real one, and a
     /// toolchain made this way works on its own machine only.
@@ -36,6 +41,22 @@ pub enum StepUser {
     Root,
 }
 
+/// What stands between a step and the kernel, beside the namespaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walls {
+    /// The system calls that are denied, as the kernel reads them.
+    filter: Arc<[u8]>,
+    /// Whether bubblewrap itself forbids user namespaces in the sandbox. The filter does so in any case.
+    namespaces: NestedNamespaces,
+}
+
+/// Whether bubblewrap can turn off user namespaces in the sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NestedNamespaces {
+    Disabled,
+    LeftToTheFilter,
+}
+
 /// Whether a step may reach the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NetworkAccess {
@@ -47,17 +68,23 @@ impl Sandbox {
     /// Tries, by a real run, what this machine supports. The error explains what is missing and how to fix it.
     ///
     /// Starts processes and waits for them, so do not call it on an async thread.
-    pub fn find() -> Result<Sandbox, String> {
+    pub fn find(io_uring: IoUring) -> Result<Sandbox, String> {
         let program = find_on_path("bwrap").ok_or_else(|| {
             "bubblewrap is not installed: there is no program `bwrap` on PATH; install the package `bubblewrap`"
                 .to_string()
         })?;
+        let filter: Arc<[u8]> = seccomp::program(io_uring)?.into();
         let mut reason = String::new();
-        for user in [StepUser::Own, StepUser::Root] {
-            match probe(&program, user) {
-                Ok(()) => return Ok(Sandbox::Bubblewrap { program, user }),
-                // The first reason is the useful one: the second way is open to root only.
-                Err(refusal) if reason.is_empty() => reason = refusal,
+        for (user, namespaces) in [
+            (StepUser::Own, NestedNamespaces::Disabled),
+            (StepUser::Own, NestedNamespaces::LeftToTheFilter),
+            (StepUser::Root, NestedNamespaces::LeftToTheFilter),
+        ] {
+            let walls = Walls { filter: Arc::clone(&filter), namespaces };
+            match probe(&program, user, &walls) {
+                Ok(()) => return Ok(Sandbox::Bubblewrap { program, user, walls }),
+                // The last way is open to root only, so its reason is not the useful one.
+                Err(refusal) if user == StepUser::Own => reason = refusal,
                 Err(_) => {}
             }
         }
@@ -90,6 +117,7 @@ impl Sandbox {
         workspace: &Workspace,
         variables: &Variables,
         step: &RecipeStep,
+        limits: &Limits,
         status: PipeWriter,
     ) -> io::Result<Command> {
         let network = match step.network {
@@ -97,19 +125,25 @@ impl Sandbox {
             false => NetworkAccess::Withheld,
         };
         let mut command = match self {
-            Sandbox::Bubblewrap { program, user } => {
+            Sandbox::Bubblewrap { program, user, walls } => {
                 let mut command = Command::new(program);
                 // The variables are passed as arguments: bubblewrap itself runs outside the sandbox, and a recipe's
                 // LD_PRELOAD must not reach it.
                 command.env_clear();
                 let mut arguments = Arguments(&mut command);
-                arguments.isolate(*user, network);
+                arguments.isolate(*user, network, walls.namespaces);
                 arguments.system(network, &workspace.etc);
+                arguments.devices(limits.memory_bytes);
                 arguments.workspace(workspace, step.kind);
                 arguments.variables(variables);
                 arguments.add(["--json-status-fd", &status.as_raw_fd().to_string()]);
+                let filter = walls.filter_pipe()?;
+                arguments.add(["--seccomp", &filter.as_raw_fd().to_string()]);
                 arguments.add(["--remount-ro", "/", "--chdir", prefix::SOURCE, "/bin/sh"]);
-                inherit_status_pipe(&mut command, status);
+                arguments.add(["-c", &limited_shell()]);
+                inherit(&mut command, status);
+                inherit(&mut command, filter);
+                keyring::join_new(&mut command);
                 if let Some(layers) = &workspace.layers {
                     layers.mount_for(&mut command)?;
                 }
@@ -117,11 +151,11 @@ impl Sandbox {
             }
             Sandbox::None => {
                 let mut command = Command::new("/bin/sh");
-                command.env_clear().envs(variables).current_dir(&workspace.source);
+                command.env_clear().envs(variables).current_dir(&workspace.source).arg("-c");
                 command
             }
         };
-        command.args(["-c", &step.run]);
+        command.arg(&step.run);
         Ok(command)
     }
 
@@ -135,10 +169,27 @@ impl Sandbox {
     }
 }
 
-/// Lets the command inherit `status`, which stays open in this process until the command is dropped.
-fn inherit_status_pipe(command: &mut Command, status: PipeWriter) {
+impl Walls {
+    /// A pipe from which bubblewrap reads the filter. It is shorter than what a pipe holds.
+    fn filter_pipe(&self) -> io::Result<PipeReader> {
+        let (reader, mut writer) = io::pipe()?;
+        writer.write_all(&self.filter)?;
+        Ok(reader)
+    }
+}
+
+/// The step's shell within limits that only its own user namespace counts: outside, all processes of the worker's user would
+/// count. Shells have two names for the limit of processes.
+fn limited_shell() -> String {
+    format!(
+        "ulimit -u {MAX_PROCESSES} 2>/dev/null || ulimit -p {MAX_PROCESSES} 2>/dev/null; exec /bin/sh -c \"$0\""
+    )
+}
+
+/// Lets the command inherit the end of a pipe, which stays open in this process until the command is dropped.
+fn inherit(command: &mut Command, pipe: impl AsFd + Send + Sync + 'static) {
     let keep_open = move || {
-        fcntl(&status, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        fcntl(&pipe, FcntlArg::F_SETFD(FdFlag::empty()))?;
         Ok(())
     };
     #[expect(
@@ -164,10 +215,14 @@ impl Arguments<'_> {
         self.0.arg(option).arg(real).arg(mounted);
     }
 
-    fn isolate(&mut self, user: StepUser, network: NetworkAccess) {
+    fn isolate(&mut self, user: StepUser, network: NetworkAccess, namespaces: NestedNamespaces) {
         match user {
             StepUser::Own => self.add(["--unshare-user", "--uid", "1000", "--gid", "1000"]),
             StepUser::Root => {}
+        }
+        match (user, namespaces) {
+            (StepUser::Own, NestedNamespaces::Disabled) => self.add(["--disable-userns"]),
+            (StepUser::Own, NestedNamespaces::LeftToTheFilter) | (StepUser::Root, _) => {}
         }
         match network {
             NetworkAccess::Withheld => self.add(["--unshare-net"]),
@@ -200,7 +255,21 @@ impl Arguments<'_> {
                 }
             }
         }
-        self.add(["--proc", "/proc", "--dev", "/dev"]);
+    }
+
+    /// What steps see of the kernel and of devices: nothing that is the machine's can be written, and memory that looks like
+    /// a disk is bounded.
+    fn devices(&mut self, memory_bytes: u64) {
+        self.add(["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]);
+        for path in HIDDEN_PROC {
+            // A kernel has those that it was built with, and a mount needs something to be mounted on.
+            if Path::new(path).exists() {
+                self.add(["--ro-bind", "/dev/null", path]);
+            }
+        }
+        let bytes = memory_bytes.clamp(MIN_SHARED_BYTES, MAX_SHARED_BYTES).to_string();
+        self.add(["--dev", "/dev", "--perms", "1777", "--size", &bytes, "--tmpfs", "/dev/shm"]);
+        self.add(["--remount-ro", "/dev"]);
     }
 
     fn workspace(&mut self, workspace: &Workspace, step: StepKind) {
@@ -260,12 +329,31 @@ const SYSTEM_ETC: [&str; 17] = [
     "/etc/ssl/openssl.cnf",
 ];
 
-fn probe(program: &Path, user: StepUser) -> Result<(), String> {
+/// Files of `/proc` that show or do something outside the sandbox.
+const HIDDEN_PROC: [&str; 7] = [
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/key-users",
+    "/proc/kmsg",
+    "/proc/sched_debug",
+    "/proc/sysrq-trigger",
+    "/proc/timer_list",
+];
+
+/// The least and the most that `/dev/shm` may hold; between them, it is the step's limit of memory, which counts it.
+const MIN_SHARED_BYTES: u64 = 1 << 20;
+const MAX_SHARED_BYTES: u64 = 1 << 40;
+
+fn probe(program: &Path, user: StepUser, walls: &Walls) -> Result<(), String> {
     let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null());
     let mut arguments = Arguments(&mut command);
-    arguments.isolate(user, NetworkAccess::Withheld);
-    arguments.add(["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "/bin/sh", "-c", "true"]);
+    arguments.isolate(user, NetworkAccess::Withheld, walls.namespaces);
+    arguments.add(["--ro-bind", "/", "/"]);
+    arguments.devices(MIN_SHARED_BYTES);
+    let filter = walls.filter_pipe().map_err(|e| format!("a pipe cannot be made: {e}"))?;
+    arguments.add(["--seccomp", &filter.as_raw_fd().to_string(), "/bin/sh", "-c", "true"]);
+    inherit(&mut command, filter);
     let output = command.output().map_err(|e| format!("{} cannot be started: {e}", program.display()))?;
     match output.status.success() {
         true => Ok(()),

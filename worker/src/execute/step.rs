@@ -1,5 +1,5 @@
 //! One step, from its first process to its last: its output is sent as it comes, and it is stopped when it takes too
-//! long, prints nothing for too long, prints too much, uses too much memory, or is cancelled. Time in which this program
+//! long, prints nothing for too long, prints too much, uses more of the machine than it may, or is cancelled. Time in which this program
 //! itself did not run, because it was stopped or its machine suspended, counts for none of this, nor does time in which the
 //! step was stopped.
 
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::blocking::infra_failure;
+use super::disk_watch::DiskWatch;
 use super::job::ExecutionEvent;
 use super::log_sender::{LogSender, ReceiverGone};
 use super::process::{OutputMode, ProcessTree, StepOutput, end_from_status};
@@ -51,6 +52,9 @@ pub struct StepTask<'a> {
     /// Where to keep the output that may be the step's report.
     pub capture: Option<&'a Path>,
     pub outputs: OutputMode,
+    /// The build's own folder, and how much of the disk it may use.
+    pub folder: &'a Path,
+    pub disk_bytes: u64,
 }
 
 /// A step that has ended.
@@ -158,7 +162,11 @@ impl<'a> RunningStep<'a> {
         let outputs = OutputReader::new(streams, task.capture).await.map_err(in_capture)?;
         let deadline = time_limit(task.step.time_ms.unwrap_or(task.limits.time_ms));
         Ok(RunningStep {
-            processes: ProcessWatch::new(tree.leader(), task.limits.memory_bytes),
+            processes: ProcessWatch::new(
+                tree.leader(),
+                task.limits.memory_bytes,
+                DiskWatch::new(task.folder, task.disk_bytes),
+            ),
             tree,
             outputs,
             log,
@@ -186,7 +194,7 @@ impl<'a> RunningStep<'a> {
                     InfraFailure::Worker { detail: format!("waiting for the end of a step failed: {e}") }
                 }),
                 // After a mere request to end, it would go on growing.
-                () = self.processes.memory_exceeded(), if is_running => self.kill(StepEnd::OutOfMemory),
+                limit = self.processes.exceeded(), if is_running => self.kill(limit),
                 permit = self.log.ready() => {
                     match permit {
                         Ok(permit) => permit.send(self.log.take()),
@@ -259,7 +267,8 @@ impl<'a> RunningStep<'a> {
 }
 
 fn start(task: &StepTask<'_>) -> Result<(ProcessTree, StepOutput), InfraFailure> {
-    let command = |status| task.sandbox.command(task.workspace, task.variables, task.step, status);
+    let command =
+        |status| task.sandbox.command(task.workspace, task.variables, task.step, task.limits, status);
     ProcessTree::start(task.outputs, command).map_err(|e| InfraFailure::Sandbox {
         detail: format!("step `{}` could not be started: {e}", task.step.name),
     })

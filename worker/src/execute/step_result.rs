@@ -35,7 +35,9 @@ pub fn counted_cases(end: &StepEnd, reading: Reading) -> Vec<CaseRun> {
 /// stopped, died, or failed before its first case, the others were only not reached.
 pub fn names_all_cases(end: &StepEnd, reading: &Reading) -> bool {
     match end {
-        StepEnd::Exit { code: 0 } | StepEnd::NoTests | StepEnd::BadReport { .. } => reading.complete,
+        StepEnd::Exit { code: 0 } | StepEnd::NoTests | StepEnd::BadReport { .. } | StepEnd::RefusedTree => {
+            reading.complete
+        }
         // A log is always complete: if no line looks like a failure, we know of no failing case.
         StepEnd::Exit { .. } => {
             reading.complete
@@ -47,6 +49,8 @@ pub fn names_all_cases(end: &StepEnd, reading: &Reading) -> bool {
         | StepEnd::Silent
         | StepEnd::LogLimit
         | StepEnd::OutOfMemory
+        | StepEnd::TooManyProcesses
+        | StepEnd::DiskLimit
         | StepEnd::Cancelled => false,
     }
 }
@@ -69,6 +73,9 @@ pub fn step_case(
         | StepEnd::Silent
         | StepEnd::LogLimit
         | StepEnd::OutOfMemory
+        | StepEnd::TooManyProcesses
+        | StepEnd::DiskLimit
+        | StepEnd::RefusedTree
         | StepEnd::NoTests
         | StepEnd::BadReport { .. } => Verdict::Fail,
     };
@@ -81,6 +88,9 @@ pub fn step_case(
         | StepEnd::Silent
         | StepEnd::LogLimit
         | StepEnd::OutOfMemory
+        | StepEnd::TooManyProcesses
+        | StepEnd::DiskLimit
+        | StepEnd::RefusedTree
         | StepEnd::NoTests
         | StepEnd::Cancelled => verdict == Verdict::Fail && !is_explained,
     };
@@ -92,7 +102,7 @@ pub fn step_case(
 /// the runner stopped on purpose after a failure that it names.
 pub fn incomplete_step_fault(step: &str, end: &StepEnd, reading: &Reading) -> Option<CaseRun> {
     let is_incomplete = match end {
-        StepEnd::Exit { code: 0 } | StepEnd::Cancelled => false,
+        StepEnd::Exit { code: 0 } | StepEnd::Cancelled | StepEnd::RefusedTree => false,
         StepEnd::Exit { .. } | StepEnd::NoTests | StepEnd::BadReport { .. } => {
             let is_stopped =
                 reading.broken.is_empty() && reading.cases.iter().any(|case| case.verdict.is_bad());
@@ -104,7 +114,9 @@ pub fn incomplete_step_fault(step: &str, end: &StepEnd, reading: &Reading) -> Op
         | StepEnd::TimedOut
         | StepEnd::Silent
         | StepEnd::LogLimit
-        | StepEnd::OutOfMemory => true,
+        | StepEnd::OutOfMemory
+        | StepEnd::TooManyProcesses
+        | StepEnd::DiskLimit => true,
     };
     is_incomplete.then(|| CaseRun::of_broken_off(step, &reading.broken))
 }

@@ -165,6 +165,24 @@ impl Workspace {
         Ok(workspace)
     }
 
+    /// Opens the folders that the next step begins with: an earlier step may have taken its own rights to them away.
+    pub fn unlock_folders(&self) -> io::Result<()> {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let made = match &self.toolchain {
+            ToolchainUse::Making(path) => Some(path),
+            ToolchainUse::Using(_) => None,
+        };
+        let changes = self.layers.as_ref().map(|layers| &layers.changes);
+        let own = [&self.source, &self.out, &self.home, &self.temporary];
+        for folder in own.into_iter().chain(made).chain(changes) {
+            let mode = fs::metadata(folder)?.mode() & 0o7777;
+            if mode & 0o700 != 0o700 {
+                fs::set_permissions(folder, fs::Permissions::from_mode(mode | 0o700))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Puts a link to each cache where the recipe wants it. Call this before the first step, while `HOME` is empty.
     pub fn link_caches(&self, are_mounted: bool) -> io::Result<()> {
         for MountedCache { declared, guard } in &self.caches {

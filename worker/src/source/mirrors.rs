@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use walkdir::WalkDir;
 
 use super::deadline::SourceDeadline;
-use crate::folder::remove_tree;
+use crate::trash::remove_tree;
 
 pub const BRANCHES: &str = "+refs/heads/*:refs/heads/*";
 const TAGS: &str = "+refs/tags/*:refs/tags/*";

@@ -124,6 +124,9 @@ pub fn is_only_flaky(bad: &[BadCase], cause: Option<Cause>) -> bool {
             | Cause::TimedOut
             | Cause::Silent
             | Cause::OutOfMemory
+            | Cause::TooManyProcesses
+            | Cause::DiskLimit
+            | Cause::RefusedTree
             | Cause::LogLimit
             | Cause::NoTests
             | Cause::Fetch

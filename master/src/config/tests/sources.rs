@@ -137,7 +137,8 @@ proptest! {
 
 #[test]
 fn a_cache_of_a_source_is_declared_where_its_steps_run() {
-    let build = "[recipe]\nsteps = [{ name = \"get\", kind = \"fetch\", run = \"make get\", network = true }]";
+    let build =
+        "[recipe]\nsteps = [{ name = \"get\", kind = \"fetch\", run = \"make get\", network = true }]";
     let cache = "[[cache]]\nname = \"pip\"\npath = \"$HOME/.cache/pip/http-v2\"\nwrite = \"fetch\"";
     let say = suite("say", "needs = [\"say-src\"]");
     let with = |source_cache: &str, suite_cache: &str| {

@@ -36,6 +36,25 @@ pub enum ArchiveError {
     Io { doing: String, source: std::io::Error },
 }
 
+impl ArchiveError {
+    /// Whether whoever made the tree is to blame, and not the machine: also for a path that is too long to be opened, or that
+    /// its own modes keep from being read.
+    pub fn is_of_the_tree(&self) -> bool {
+        match self {
+            ArchiveError::Kind { .. }
+            | ArchiveError::Link { .. }
+            | ArchiveError::Path { .. }
+            | ArchiveError::Occupied { .. }
+            | ArchiveError::TooMany
+            | ArchiveError::TooLarge => true,
+            ArchiveError::Io { source, .. } => {
+                source.kind() == std::io::ErrorKind::PermissionDenied
+                    || source.raw_os_error() == Some(libc::ENAMETOOLONG)
+            }
+        }
+    }
+}
+
 fn io(doing: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> ArchiveError {
     move |source| ArchiveError::Io { doing: doing.to_string(), source }
 }

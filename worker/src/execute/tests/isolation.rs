@@ -93,7 +93,8 @@ fn a_sandbox_that_cannot_be_created_is_an_infra_failure() {
         };
         assert!(detail.contains("gone"), "{detail}");
 
-        let missing = Sandbox::Bubblewrap { program: "/nonexistent/bwrap".into(), user: StepUser::Own };
+        let Sandbox::Bubblewrap { user, walls, .. } = sandbox else { panic!("{sandbox:?}") };
+        let missing = Sandbox::Bubblewrap { program: "/nonexistent/bwrap".into(), user, walls };
         let received = TestBuild::toolchain(&missing, vec![step("true")]).run();
         assert!(matches!(received.result.infra_failure, Some(InfraFailure::Sandbox { .. })));
     }
@@ -105,8 +106,9 @@ fn a_recipe_cannot_reach_bubblewrap_itself() {
         let mut build = TestBuild::toolchain(&sandbox, vec![step("true")]);
         build.job.plan.recipe.env = [("LD_PRELOAD".to_string(), "/nonexistent/evil.so".to_string())].into();
         let received = build.run();
-        // The loader prints an error for each program that it starts with this variable: only for the step's shell.
-        assert_eq!(received.log.matches("evil.so").count(), 1, "{}", received.log);
+        // The loader prints an error for each program that it starts with this variable: for the shell that sets the limits, and
+        // for the step's.
+        assert_eq!(received.log.matches("evil.so").count(), 2, "{}", received.log);
     }
 }
 

@@ -42,10 +42,12 @@ fn sandboxes() -> Vec<Sandbox> {
 }
 
 fn bubblewraps() -> Vec<Sandbox> {
-    match Sandbox::find() {
-        Ok(Sandbox::Bubblewrap { program, user: StepUser::Own }) if nix::unistd::geteuid().is_root() => {
+    match Sandbox::find(IoUring::Denied) {
+        Ok(Sandbox::Bubblewrap { program, user: StepUser::Own, walls })
+            if nix::unistd::geteuid().is_root() =>
+        {
             [StepUser::Own, StepUser::Root]
-                .map(|user| Sandbox::Bubblewrap { program: program.clone(), user })
+                .map(|user| Sandbox::Bubblewrap { program: program.clone(), user, walls: walls.clone() })
                 .into()
         }
         Ok(bubblewrap) => vec![bubblewrap],
@@ -108,6 +110,7 @@ impl TestBuild {
             sandbox: sandbox.clone(),
             environment,
             cpus: 3,
+            disk_bytes: 1 << 40,
         };
         TestBuild { folder, job }
     }

@@ -115,7 +115,7 @@ fn a_build_that_shares_its_source_can_be_removed() {
             let job_folder = build.job.folder.clone();
             let received = build.run();
             assert_eq!(received.ends, [exit(0)], "{}", received.log);
-            crate::folder::remove_tree(&job_folder).unwrap();
+            crate::trash::remove_tree(&job_folder).unwrap();
             assert!(!job_folder.exists());
         }
     }
