@@ -96,7 +96,10 @@ fn unpack(to: &Path, name: &str) -> Result<()> {
 pub fn fetch_packages(to: &Path, projects: &[Project]) -> Result<()> {
     fs::create_dir_all(to.join(".done"))?;
     for project in projects {
-        fetch(to, "source", &project.source_packages(), &["--no-binary", ":all:"])?;
+        let sources = project.source_packages();
+        // Not `:all:`, which would also compile what a source archive is built with.
+        let names: Vec<&str> = sources.iter().filter_map(|package| package.split("==").next()).collect();
+        fetch(to, "source", &sources, &["--no-binary", &names.join(",")])?;
         for python in PYTHONS {
             fetch(to, python, &project.wheels(), &["--only-binary", ":all:", "--python-version", python])?;
         }
