@@ -79,21 +79,30 @@ impl Facts<'_> {
                  | steps in the farm | whole attempt | without a farm |\n|---|---|---|---|---|---|---|\n",
                 step.title
             );
+            let seconds = |s: Option<f64>| s.map_or(NOT_MEASURED.to_string(), |s| format!("{s:.1} s"));
+            // None as soon as one is missing.
+            let mut sums = [Some(0.0); 3];
             for project in self.projects {
                 let build = self.build(sha, &project.name)?;
-                let bare = self.bare.get(&key(project, step.name));
-                let seconds = |s: Option<f64>| s.map_or(NOT_MEASURED.to_string(), |s| format!("{s:.1} s"));
+                let bare = self.bare.get(&key(project, step.name)).copied();
+                let (steps, attempt) =
+                    (build.as_ref().and_then(seconds_of_steps), build.as_ref().and_then(seconds_of_attempt));
+                for (sum, part) in sums.iter_mut().zip([steps, attempt, bare]) {
+                    *sum = sum.zip(part).map(|(sum, part)| sum + part);
+                }
                 text += &format!(
                     "| {} | {} | {} | {} | {} | {} | {} |\n",
                     project.name,
                     project.report,
                     build.as_ref().and_then(counts).unwrap_or(NOT_MEASURED.into()),
                     self.counted(build.as_ref())?,
-                    seconds(build.as_ref().and_then(seconds_of_steps)),
-                    seconds(build.as_ref().and_then(seconds_of_attempt)),
-                    seconds(bare.copied()),
+                    seconds(steps),
+                    seconds(attempt),
+                    seconds(bare),
                 );
             }
+            let [steps, attempt, bare] = sums.map(seconds);
+            text += &format!("| **all** | | | | {steps} | {attempt} | {bare} |\n");
         }
         Ok(text)
     }
