@@ -28,6 +28,9 @@ pub struct Project {
     pub breaks: Vec<String>,
     #[serde(default)]
     pub unclear: Vec<String>,
+    /// Why the farm's answer is not right, while it is not.
+    #[serde(default)]
+    pub note: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -10,7 +10,7 @@ use trunkfarm_tests::farm::Farm;
 use crate::measure::{Measured, counted, key};
 use crate::projects::Project;
 use crate::trunk::STEPS;
-use crate::verdict::{Finding, words};
+use crate::verdict::{Finding, Judgement, words};
 
 const HEAD: &str = include_str!("head.md");
 const NOT_MEASURED: &str = "not measured";
@@ -52,6 +52,14 @@ impl Facts<'_> {
                 words(&finding.named),
                 finding.judge(self.is_idle).as_str()
             );
+        }
+        let all = self.projects.iter().zip(self.findings);
+        let noted = all.filter(|(project, finding)| {
+            !project.note.is_empty() && finding.judge(self.is_idle) != Judgement::Right
+        });
+        let notes: Vec<String> = noted.map(|(p, _)| format!("- {}: {}\n", p.name, p.note)).collect();
+        if !notes.is_empty() {
+            text += &format!("\n{}", notes.concat());
         }
         text
     }
