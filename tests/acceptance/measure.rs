@@ -54,7 +54,7 @@ fn toolchain(farm: &Farm, sha: &str) -> Result<Option<PathBuf>> {
     let toolchain = builders.iter().find(|line| line["builder"]["name"] == "toolchain");
     let Some(build) = toolchain.and_then(|line| line["builds"][0]["build"].as_i64()) else { return Ok(None) };
     let artifact = farm.json(&format!("/builds/{build}"))?["artifact"].as_str().map(str::to_string);
-    let folder = artifact.map(|artifact| farm.path("worker/toolchains").join(artifact));
+    let folder = artifact.map(|artifact| farm.path("worker/toolchains").join(artifact).join("root"));
     Ok(folder.filter(|folder| folder.exists()))
 }
 
@@ -68,20 +68,23 @@ fn run(cache: &Path, toolchain: &Path, project: &Project) -> Result<f64> {
     }
     let started = Instant::now();
     let [get, prepare] = project.steps(&cache.join("packages"))?;
-    for (name, _, command) in [get, prepare] {
-        let output = shell(&folder, toolchain, &command)?;
+    for ((name, _, command), has_network) in [(get, true), (prepare, false)] {
+        let output = shell(&folder, toolchain, &command, has_network)?;
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{} without a farm, {name}: {}", project.name, errors.trim());
     }
     // On a release that breaks the suite it fails, as it does in the farm.
-    shell(&folder, toolchain, &project.test_command())?;
+    shell(&folder, toolchain, &project.test_command(), false)?;
     Ok(started.elapsed().as_secs_f64())
 }
 
 /// The worker's sandbox, as far as a suite notices it.
-fn shell(folder: &Path, toolchain: &Path, command: &str) -> Result<Output> {
+fn shell(folder: &Path, toolchain: &Path, command: &str, has_network: bool) -> Result<Output> {
     let mut bwrap = Command::new("bwrap");
     bwrap.args(["--unshare-user", "--uid", "1000", "--gid", "1000", "--unshare-pid", "--die-with-parent"]);
+    if !has_network {
+        bwrap.arg("--unshare-net");
+    }
     bwrap.args([
         "--ro-bind",
         "/usr",

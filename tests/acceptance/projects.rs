@@ -28,6 +28,9 @@ pub struct Project {
     pub breaks: Vec<String>,
     #[serde(default)]
     pub unclear: Vec<String>,
+    /// Why the farm's answer is not right, while it is not.
+    #[serde(default)]
+    pub note: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -35,12 +38,6 @@ pub struct Project {
 enum Source {
     Sdist,
     Wheel,
-}
-
-/// What is downloaded, once.
-pub struct Requirement {
-    pub text: String,
-    pub is_source: bool,
 }
 
 fn nothing() -> String {
@@ -62,9 +59,8 @@ pub fn all() -> Result<Vec<Project>> {
     Ok(table.project)
 }
 
-/// The package installer that recipes use, whatever the trunk's own is: a pip that the trunk broke would be taken for a suite that
-/// the trunk broke.
-pub const PIP: &str = "pip==24.2";
+/// The Pythons of the trunk's releases. Compiled wheels differ.
+pub const PYTHONS: [&str; 2] = ["3.11", "3.13"];
 
 /// The environment of each recipe.
 pub fn environment() -> [(&'static str, String); 2] {
@@ -77,56 +73,83 @@ impl Project {
         format!("export PYTHONPATH=$FARM_SOURCE:$HOME/lib\n{}", self.test)
     }
 
-    pub fn requirements(&self) -> Vec<Requirement> {
-        let own = format!("{}=={}", self.name, self.release);
-        let wheel = |text: &str| Requirement { text: text.to_string(), is_source: false };
-        let source = |text: &str| Requirement { text: text.to_string(), is_source: true };
-        let mut all = vec![wheel(PIP)];
-        all.push(if self.source == Source::Sdist { source(&own) } else { wheel(&own) });
-        all.extend(self.packages.iter().map(|package| wheel(package)));
-        all.extend(self.sources.iter().map(|package| source(package)));
-        all
+    /// What is downloaded as source archives: a package that is under test comes with its tests, which most wheels lack.
+    pub fn source_packages(&self) -> Vec<String> {
+        let own = (self.source == Source::Sdist).then(|| self.own());
+        own.into_iter().chain(self.sources.iter().cloned()).collect()
+    }
+
+    /// What is downloaded as wheels, for each Python.
+    pub fn wheels(&self) -> Vec<String> {
+        let own = (self.source == Source::Wheel).then(|| self.own());
+        own.into_iter().chain(self.packages.iter().cloned()).collect()
+    }
+
+    fn own(&self) -> String {
+        format!("{}=={}", self.name, self.release)
     }
 
     /// The steps before the test: they bring the project, and what its suite needs, into the source folder and `$HOME/lib`.
+    ///
+    /// Wheels are unpacked, not installed: pip would take longer than most suites, and a pip that the trunk broke would be taken for
+    /// a suite that the trunk broke.
     pub fn steps(&self, packages: &Path) -> Result<[(&'static str, &'static str, String); 2]> {
-        let mut get = vec![
-            "set -e".to_string(),
-            format!("curl -fsS $PACKAGES/{} -o $HOME/pip.whl", file(packages, "pip", "24.2", ".whl")?),
-        ];
-        let mut wheels = self.packages.clone();
-        match self.source {
-            Source::Sdist => get.push(unpack(packages, &self.name, &self.release, "$FARM_SOURCE")?),
-            Source::Wheel => wheels.push(format!("{}=={}", self.name, self.release)),
+        let mut get = vec!["set -e".to_string(), "mkdir -p $HOME/lib $TMPDIR/wheels".to_string()];
+        for package in self.source_packages() {
+            let to = if package == self.own() { "$FARM_SOURCE" } else { "$HOME/lib" };
+            let file = file(packages, &package, ".tar.gz")?;
+            get.push(format!("curl -fsS $PACKAGES/{file} -o $TMPDIR/{file}"));
+            get.push(format!("tar xzf $TMPDIR/{file} --strip-components=1 --no-same-owner -C {to}"));
         }
-        for source in &self.sources {
-            let (name, release) = source.split_once("==").context("an exact version")?;
-            get.push("mkdir -p $HOME/lib".to_string());
-            get.push(unpack(packages, name, release, "$HOME/lib")?);
-        }
+        let wheels = |python: &str| -> Result<String> {
+            let files: Result<Vec<String>> =
+                self.wheels().iter().map(|package| wheel(packages, package, python)).collect();
+            Ok(files?.join(" "))
+        };
+        let [old, new] = PYTHONS;
         get.push(format!(
-            "PYTHONPATH=$HOME/pip.whl python3 -m pip install -q --disable-pip-version-check --no-cache-dir --no-index \
-             --find-links $PACKAGES/ --no-deps --no-compile --only-binary :all: --target $HOME/lib {}",
-            wheels.join(" ")
+            "case $(python3 -V) in\n*' {new}.'*) wheels='{}' ;;\n*) wheels='{}' ;;\nesac",
+            wheels(new)?,
+            wheels(old)?
         ));
+        get.push("cd $TMPDIR/wheels".to_string());
+        get.push("for wheel in $wheels; do echo \"url = $PACKAGES/$wheel\"; done | curl -fsS --remote-name-all -K -".to_string());
+        get.push(UNPACK.to_string());
         Ok([("get", "fetch", get.join("\n")), ("prepare", "install", self.prepare.clone())])
     }
 }
 
-fn unpack(packages: &Path, name: &str, release: &str, to: &str) -> Result<String> {
-    let file = file(packages, name, release, ".tar.gz")?;
-    Ok(format!(
-        "curl -fsS $PACKAGES/{file} -o $TMPDIR/{file}\ntar xzf $TMPDIR/{file} --strip-components=1 --no-same-owner -C {to}"
-    ))
+/// The machine's own Python, which is quicker than one that has not compiled its library.
+const UNPACK: &str = "/usr/bin/python3 -c 'import os, zipfile\nfor name in os.listdir(): \
+                      zipfile.ZipFile(name).extractall(os.environ[\"HOME\"] + \"/lib\")'";
+
+/// The wheel of a package for one Python: compiled for it, or for any.
+fn wheel(packages: &Path, package: &str, python: &str) -> Result<String> {
+    let compiled = format!("-cp{}-", python.replace('.', ""));
+    let files = files(packages, package, ".whl")?;
+    let find = |part: &str| files.iter().find(|file| file.contains(part)).cloned();
+    find(&compiled)
+        .or_else(|| find("-abi3-"))
+        .or_else(|| find("-none-"))
+        .with_context(|| format!("{package} was not downloaded for Python {python}"))
 }
 
-/// The name of a downloaded file. Cases and separators of names vary.
-fn file(packages: &Path, name: &str, release: &str, ending: &str) -> Result<String> {
+fn file(packages: &Path, package: &str, ending: &str) -> Result<String> {
+    let files = files(packages, package, ending)?;
+    files.into_iter().next().with_context(|| format!("{package} was not downloaded"))
+}
+
+/// The names of downloaded files. Cases and separators of names vary.
+fn files(packages: &Path, package: &str, ending: &str) -> Result<Vec<String>> {
     let plain = |text: &str| text.to_ascii_lowercase().replace(['.', '-'], "_");
-    let wanted = plain(&format!("{name}-{release}"));
+    let wanted = plain(&package.replace("==", "-"));
     let entries = std::fs::read_dir(packages).with_context(|| format!("reading {}", packages.display()))?;
-    let mut files = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    files
-        .find(|file| file.ends_with(ending) && plain(file).starts_with(&wanted))
-        .with_context(|| format!("{name} {release} was not downloaded"))
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let is_wanted = |file: &String| {
+        let rest = file.strip_suffix(ending).map(plain);
+        rest.is_some_and(|file| file == wanted || file.starts_with(&format!("{wanted}_")))
+    };
+    let mut files: Vec<String> = names.filter(is_wanted).collect();
+    files.sort();
+    Ok(files)
 }

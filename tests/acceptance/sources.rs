@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::projects::Project;
+use crate::projects::{PYTHONS, Project};
 use crate::trunk::run;
 
 /// The source packages, and the release of Debian that has each.
@@ -92,21 +92,36 @@ fn unpack(to: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Downloads what the projects' recipes install, each requirement once.
+/// Downloads what the projects' recipes unpack, each package once.
 pub fn fetch_packages(to: &Path, projects: &[Project]) -> Result<()> {
     fs::create_dir_all(to.join(".done"))?;
-    for requirement in projects.iter().flat_map(Project::requirements) {
-        let done = to.join(".done").join(requirement.text.replace('/', "_"));
-        if done.exists() {
-            continue;
+    for project in projects {
+        let sources = project.source_packages();
+        // Not `:all:`, which would also compile what a source archive is built with.
+        let names: Vec<&str> = sources.iter().filter_map(|package| package.split("==").next()).collect();
+        fetch(to, "source", &sources, &["--no-binary", &names.join(",")])?;
+        for python in PYTHONS {
+            fetch(to, python, &project.wheels(), &["--only-binary", ":all:", "--python-version", python])?;
         }
-        println!("Downloading {}", requirement.text);
-        let mut pip = Command::new("/usr/bin/python3");
-        pip.args(["-m", "pip", "download", "-q", "--no-deps", "-d"]).arg(to);
-        // A package that is under test comes with its tests, which most wheels lack.
-        let kind = if requirement.is_source { "--no-binary" } else { "--only-binary" };
-        run(pip.args([kind, ":all:", &requirement.text]))?;
-        fs::write(done, "")?;
+    }
+    Ok(())
+}
+
+/// `kind` tells apart the downloads of one package.
+fn fetch(to: &Path, kind: &str, packages: &[String], options: &[&str]) -> Result<()> {
+    let done = |package: &String| to.join(".done").join(format!("{package} {kind}"));
+    let missing: Vec<&String> = packages.iter().filter(|package| !done(package).exists()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for package in &missing {
+        println!("Downloading {package} ({kind})");
+    }
+    let mut pip = Command::new("/usr/bin/python3");
+    pip.args(["-m", "pip", "download", "-q", "--no-deps", "-d"]).arg(to).args(options).args(&missing);
+    run(&mut pip)?;
+    for package in missing {
+        fs::write(done(package), "")?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use trunkfarm_tests::farm::Farm;
 use crate::measure::{Measured, counted, key};
 use crate::projects::Project;
 use crate::trunk::STEPS;
-use crate::verdict::{Finding, words};
+use crate::verdict::{Finding, Judgement, words};
 
 const HEAD: &str = include_str!("head.md");
 const NOT_MEASURED: &str = "not measured";
@@ -53,6 +53,14 @@ impl Facts<'_> {
                 finding.judge(self.is_idle).as_str()
             );
         }
+        let all = self.projects.iter().zip(self.findings);
+        let noted = all.filter(|(project, finding)| {
+            !project.note.is_empty() && finding.judge(self.is_idle) != Judgement::Right
+        });
+        let notes: Vec<String> = noted.map(|(p, _)| format!("- {}: {}\n", p.name, p.note)).collect();
+        if !notes.is_empty() {
+            text += &format!("\n{}", notes.concat());
+        }
         text
     }
 
@@ -79,21 +87,30 @@ impl Facts<'_> {
                  | steps in the farm | whole attempt | without a farm |\n|---|---|---|---|---|---|---|\n",
                 step.title
             );
+            let seconds = |s: Option<f64>| s.map_or(NOT_MEASURED.to_string(), |s| format!("{s:.1} s"));
+            // None as soon as one is missing.
+            let mut sums = [Some(0.0); 3];
             for project in self.projects {
                 let build = self.build(sha, &project.name)?;
-                let bare = self.bare.get(&key(project, step.name));
-                let seconds = |s: Option<f64>| s.map_or(NOT_MEASURED.to_string(), |s| format!("{s:.1} s"));
+                let bare = self.bare.get(&key(project, step.name)).copied();
+                let (steps, attempt) =
+                    (build.as_ref().and_then(seconds_of_steps), build.as_ref().and_then(seconds_of_attempt));
+                for (sum, part) in sums.iter_mut().zip([steps, attempt, bare]) {
+                    *sum = sum.zip(part).map(|(sum, part)| sum + part);
+                }
                 text += &format!(
                     "| {} | {} | {} | {} | {} | {} | {} |\n",
                     project.name,
                     project.report,
                     build.as_ref().and_then(counts).unwrap_or(NOT_MEASURED.into()),
                     self.counted(build.as_ref())?,
-                    seconds(build.as_ref().and_then(seconds_of_steps)),
-                    seconds(build.as_ref().and_then(seconds_of_attempt)),
-                    seconds(bare.copied()),
+                    seconds(steps),
+                    seconds(attempt),
+                    seconds(bare),
                 );
             }
+            let [steps, attempt, bare] = sums.map(seconds);
+            text += &format!("| **all** | | | | {steps} | {attempt} | {bare} |\n");
         }
         Ok(text)
     }

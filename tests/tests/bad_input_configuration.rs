@@ -23,6 +23,17 @@ fn assert_reports(farm: &Farm, expected: &str) {
 }
 
 #[test]
+fn the_examples_are_valid() {
+    let farm = Farm::create();
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    for name in ["cpython", "lua/farm"] {
+        let file = examples.join(name).join("farm.toml");
+        let output = farm.run_master_command(&["check", file.to_str().unwrap()]);
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
 fn a_valid_configuration_is_reported_as_valid() {
     let farm = farm();
     let checked = || {
