@@ -46,3 +46,10 @@ create table owner_notice (
 ) strict;
 create index owner_notice_waiting on owner_notice (next_try_at_ms) where state = 'waiting';
 create index owner_notice_by_worker on owner_notice (worker_id);
+
+-- `remove_worker`, `expire_joins`: what refers to a worker is looked up before its row is deleted.
+create index proof_by_worker on proof (worker_id);
+create index artifact_by_maker on artifact (maker_id);
+create index artifact_by_only_worker on artifact (only_worker_id) where only_worker_id is not null;
+create index breakage_by_search_worker on breakage (search_worker_id) where search_worker_id is not null;
+create index build_by_only_worker on build (only_worker_id) where only_worker_id is not null;

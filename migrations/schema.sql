@@ -11,6 +11,10 @@ CREATE TABLE artifact (
     pruned_at_ms integer
 ) strict, without rowid;
 
+CREATE INDEX artifact_by_maker on artifact (maker_id);
+
+CREATE INDEX artifact_by_only_worker on artifact (only_worker_id) where only_worker_id is not null;
+
 CREATE TABLE attempt (
     id integer primary key,
     build_id integer not null references build,
@@ -119,6 +123,8 @@ CREATE INDEX breakage_by_fixer on breakage (fixed_by_id) where fixed_by_id is no
 
 CREATE INDEX breakage_by_origin on breakage (split_from_id) where split_from_id is not null;
 
+CREATE INDEX breakage_by_search_worker on breakage (search_worker_id) where search_worker_id is not null;
+
 CREATE INDEX breakage_flaky on breakage (builder_id, found_at_ms) where found = 'flaky';
 
 CREATE INDEX breakage_found on breakage (found_at_ms, found) where found_at_ms is not null;
@@ -201,6 +207,8 @@ CREATE INDEX build_by_change on build (change_id);
 CREATE INDEX build_by_finish on build (finished_at_ms) where state = 'finished';
 
 CREATE INDEX build_by_inputs on build (inputs_sha256) where inputs_sha256 is not null;
+
+CREATE INDEX build_by_only_worker on build (only_worker_id) where only_worker_id is not null;
 
 CREATE INDEX build_by_pin on build (pin_id, builder_id) where pin_id is not null;
 
@@ -604,6 +612,8 @@ CREATE TABLE proof (
     failures_with integer not null,
     primary key (breakage_id, worker_id)
 ) strict, without rowid;
+
+CREATE INDEX proof_by_worker on proof (worker_id);
 
 CREATE TABLE recipe (
     sha256 blob primary key check (length(sha256) = 32),

@@ -340,7 +340,7 @@ fn a_failure_of_busted_and_of_googletest_is_known_by_its_own_lines() {
     let before = format!("{}{splits}", count("-+", 1, 1));
     let after = format!("{}{splits}{joins}", count("--", 0, 2));
     assert_eq!(detected(&before), "fault:words splits fail");
-    assert_eq!(detected(&after), "fault:words splits fail; fault:lines joins fail");
+    assert_eq!(detected(&after), "words splits fail; lines joins fail");
     let gtest = "[ RUN      ] Words.Splits\nwords_test.cc:12: Failure\nExpected equality of these values:\n  1\n  2\n\
                  [  FAILED  ] Words.Splits (0 ms)\n[ RUN      ] Words.Joins\n[  FAILED  ] Words.Joins (0 ms)\n 2 FAILED TESTS\n";
     let read = detected(gtest);

@@ -70,7 +70,7 @@ pub enum FromWorker {
         artifacts: Vec<Sha256>,
         /// What its owner allows; none where that is everything.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        terms: Option<WorkerTerms>,
+        terms: Option<Box<WorkerTerms>>,
     },
     /// The worker takes the offered attempt.
     Accept {

@@ -215,7 +215,7 @@ impl AttemptReporter {
     async fn write(&self, record: SpoolRecord, more: MoreToReport) -> std::io::Result<()> {
         let record = match record {
             SpoolRecord::Event(event) => SpoolRecord::Event(without_paths(event, &self.root)),
-            other => other,
+            log @ SpoolRecord::Log { .. } => log,
         };
         let spool = Arc::clone(&self.spool);
         // While builds write a lot, the kernel makes every writer wait for the disk: also this one.

@@ -85,7 +85,7 @@ pub fn on_mains(supplies: &Path) -> Option<bool> {
             }
             // Not that of a mouse.
             "Battery" if read(&path, "scope") != "Device" => {
-                discharging |= read(&path, "status") == "Discharging"
+                discharging |= read(&path, "status") == "Discharging";
             }
             _ => {}
         }

@@ -127,10 +127,6 @@ impl Folder {
         self.root.join("pause")
     }
 
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     pub fn spool(&self) -> PathBuf {
         self.root.join("spool")
     }

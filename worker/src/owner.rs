@@ -124,7 +124,7 @@ impl OwnerWatch {
         let mut inputs = self.reload();
         match Key::open(&self.folder.next_key()) {
             Ok(key) if !std::mem::replace(&mut self.has_offered_key, true) => {
-                inputs.push(SessionInput::NextKey(key))
+                inputs.push(SessionInput::NextKey(key));
             }
             Ok(_) => {}
             Err(_) => self.has_offered_key = false,

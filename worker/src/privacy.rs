@@ -15,7 +15,8 @@ pub fn without_paths(mut event: Event, root: &Path) -> Event {
             | InfraFailure::Toolchain { detail }
             | InfraFailure::Sandbox { detail }
             | InfraFailure::NoSpace { detail }
-            | InfraFailure::Worker { detail } => clean(detail),
+            | InfraFailure::Worker { detail }
+            | InfraFailure::HandedBack { detail } => clean(detail),
         },
         Event::Started { .. }
         | Event::StepStarted { .. }

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use anyhow::Context;
 
@@ -23,12 +23,12 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 struct Trash {
     folder: PathBuf,
     /// Wakes the thread that empties the folder.
-    wake: Sender<()>,
+    wake: SyncSender<()>,
 }
 
 /// From now on, trees are moved to this folder, and a thread empties it, beginning with what an earlier process left.
 pub fn begin(folder: PathBuf) -> anyhow::Result<()> {
-    let (wake, woken) = channel();
+    let (wake, woken) = sync_channel(1);
     let emptied = folder.clone();
     std::thread::Builder::new()
         .name("trash".into())
@@ -56,8 +56,8 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
     if let Some(trash) = TRASH.get()
         && let Ok(()) = move_folder(path, &trash.folder.join(unique_name()))
     {
-        // The thread lives as long as the process.
-        let _ = trash.wake.send(());
+        // The thread lives as long as the process. If it is to wake anyway, that is enough.
+        let _ = trash.wake.try_send(());
         return Ok(());
     }
     // On another disk than the trash, or there is none: here and now, beside itself.

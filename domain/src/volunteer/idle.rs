@@ -1,14 +1,24 @@
 //! Why a worker has nothing to do, in one sentence for its page.
 
+/// Whether the farm may offer it anything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Presence {
+    /// It waits for the operator's approval.
+    Pending,
+    /// The operator does not let it work.
+    Disabled,
+    /// It has no open session.
+    #[default]
+    Offline,
+    /// It has one.
+    Connected,
+}
+
 /// What is known of a worker and of the queue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IdleFacts {
-    /// It waits for the operator's approval.
-    pub is_pending: bool,
-    /// The operator does not let it work.
-    pub is_disabled: bool,
-    /// It has an open session.
-    pub is_connected: bool,
+    /// Whether the farm may offer it anything.
+    pub presence: Presence,
     /// Why it is paused, with the time if that is known.
     pub pause: Option<String>,
     /// How many builds it runs.
@@ -27,13 +37,13 @@ pub struct IdleFacts {
 
 /// Why it does nothing; none while it works.
 pub fn reason(facts: &IdleFacts) -> Option<String> {
-    let text = if facts.is_pending {
-        "It waits for the operator's approval.".to_string()
-    } else if facts.is_disabled {
-        "The operator has disabled it.".to_string()
-    } else if !facts.is_connected {
-        "It is not connected.".to_string()
-    } else if let Some(pause) = &facts.pause {
+    match facts.presence {
+        Presence::Pending => return Some("It waits for the operator's approval.".to_string()),
+        Presence::Disabled => return Some("The operator has disabled it.".to_string()),
+        Presence::Offline => return Some("It is not connected.".to_string()),
+        Presence::Connected => {}
+    }
+    let text = if let Some(pause) = &facts.pause {
         format!("It is paused by its owner{pause}.")
     } else if facts.running > 0 {
         return None;
@@ -63,7 +73,8 @@ mod tests {
 
     #[test]
     fn the_first_reason_that_holds_is_given() {
-        let idle = IdleFacts { is_connected: true, slots: 1, has_platform: true, ..IdleFacts::default() };
+        let idle =
+            IdleFacts { presence: Presence::Connected, slots: 1, has_platform: true, ..IdleFacts::default() };
         let says = |facts: IdleFacts| reason(&facts).unwrap_or_default();
         assert!(says(idle.clone()).contains("all is built"));
         assert_eq!(says(IdleFacts { running: 1, ..idle.clone() }), "");
@@ -72,9 +83,9 @@ mod tests {
             says(IdleFacts { pause, running: 1, ..idle.clone() }),
             "It is paused by its owner until 18:00: hours."
         );
-        assert!(says(IdleFacts { is_pending: true, ..idle.clone() }).contains("approval"));
-        assert!(says(IdleFacts { is_disabled: true, ..idle.clone() }).contains("disabled"));
-        assert!(says(IdleFacts { is_connected: false, ..idle.clone() }).contains("not connected"));
+        assert!(says(IdleFacts { presence: Presence::Pending, ..idle.clone() }).contains("approval"));
+        assert!(says(IdleFacts { presence: Presence::Disabled, ..idle.clone() }).contains("disabled"));
+        assert!(says(IdleFacts { presence: Presence::Offline, ..idle.clone() }).contains("not connected"));
         assert!(says(IdleFacts { has_platform: false, ..idle.clone() }).contains("No platform"));
         let waiting = IdleFacts { waiting: 3, ..idle };
         assert!(says(waiting.clone()).contains("another machine"));

@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn running_builds_stand_still_for_a_while_and_are_then_handed_back() {
-        let after = |rest, minutes| running_builds(Some(rest), Duration::from_secs(60 * minutes), false);
+        let after = |rest, minutes: u64| running_builds(Some(rest), Duration::from_secs(60 * minutes), false);
         assert_eq!(after(Rest::InUse, 0), RunningBuilds::Freeze);
         assert_eq!(after(Rest::InUse, 9), RunningBuilds::Freeze);
         assert_eq!(after(Rest::InUse, 10), RunningBuilds::HandBack);

@@ -108,7 +108,7 @@ async fn receive_hello(farm: &Farm, socket: &mut WebSocket) -> Result<Option<Hel
     else {
         bail!(EXPECTED_HELLO);
     };
-    let terms = bounded(terms.unwrap_or_default());
+    let terms = bounded(*terms.unwrap_or_default());
     Ok(Some(Hello { protocol, version, key, signature, facts, slots, held, artifacts, terms }))
 }
 

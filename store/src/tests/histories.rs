@@ -90,7 +90,7 @@ async fn the_unstable_cases_of_a_builder_are_bounded_and_those_that_go_on_differ
     farm.run(1, "P").await;
     let (suites, steady) = (farm.suites, farm.case('a').await);
     for round in 0..5_i64 {
-        let names: String = (0..400).map(|n| format!("word {round} {n}\n")).collect();
+        let names: String = (0..400).map(|n| format!("word {round} {n:03}\n")).collect();
         let list = CaseList::from_text(names).unwrap();
         put!(farm, tx => async move {
             let (_, words) = tx.put_case_list(&list).await?;

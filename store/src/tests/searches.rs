@@ -179,7 +179,7 @@ async fn suspicion_is_learnt_from_culprits_that_are_still_named() {
 async fn the_proof_of_an_answer_is_that_of_the_last_one_and_gone_with_it() {
     let (farm, breakage, _) = searched().await;
     let (worker, culprit, parent) = (farm.worker, Some(farm.change(2)), Some(farm.change(1)));
-    let proof = |passes, fails| WorkerProof {
+    let proof = move |passes, fails| WorkerProof {
         worker,
         before: Tally { fails: 0, passes },
         with: Tally { fails, passes: 1 },

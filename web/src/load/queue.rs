@@ -83,7 +83,7 @@ fn approved(workers: Vec<WorkerRow>, running: &[RunningRow]) -> Vec<KnownWorker>
 }
 
 fn line(row: QueueRow, workers: &[KnownWorker], makers: &[(Maker, String)], now_ms: i64) -> WaitingLine {
-    let status = match (row.state, row.worker) {
+    let status = match (row.state, &row.worker) {
         (BuildState::Leased, Some(worker)) => format!("on {worker}"),
         (BuildState::Leased | BuildState::Finished, _) => "running".into(),
         (BuildState::Queued, _) => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::outcome::Outcome;
-use domain::volunteer::idle::{IdleFacts, reason};
+use domain::volunteer::idle::{IdleFacts, Presence, reason};
 use domain::volunteer::terms::sentence;
 use domain::words::Trust;
 use domain::words::ids::Timestamp;
@@ -38,10 +38,14 @@ pub async fn worker(store: &Store, name: &str) -> Result<WorkerView> {
 
     let running: Vec<BuildMark> =
         attempts.iter().filter(|attempt| attempt.state.is_live()).map(mark).collect();
+    let presence = match (row.state, row.standing) {
+        (WorkerState::Pending, _) => Presence::Pending,
+        (_, Standing::Disabled) => Presence::Disabled,
+        _ if row.connected => Presence::Connected,
+        _ => Presence::Offline,
+    };
     let facts = IdleFacts {
-        is_pending: row.state == WorkerState::Pending,
-        is_disabled: row.standing == Standing::Disabled,
-        is_connected: row.connected,
+        presence,
         pause: row.pause.as_ref().map(pause_words),
         running: running.len(),
         slots: u64::try_from(row.slots).unwrap_or(0),

@@ -395,7 +395,7 @@ impl Session {
             slots: self.slots(),
             held: self.attempts.held(),
             artifacts,
-            terms: Some(self.terms.clone()).filter(|terms| *terms != WorkerTerms::default()),
+            terms: (self.terms != WorkerTerms::default()).then(|| Box::new(self.terms.clone())),
         }
     }
 

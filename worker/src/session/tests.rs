@@ -622,7 +622,7 @@ fn the_next_key_is_used_once_the_old_one_is_refused() {
     conversation.on(SessionInput::NextKey(next));
     let used = |conversation: &mut Conversation, is_taken: bool| {
         conversation.on(SessionInput::Opened { artifacts: vec![] });
-        conversation.receive(FromMaster::Challenge { protocol: 1, nonce: "n".into() });
+        conversation.receive(FromMaster::Challenge { protocol: protocol::VERSION, nonce: "n".into() });
         let Some(Outgoing::Message(hello)) = conversation.session.next_outgoing() else { panic!("no hello") };
         let FromWorker::Hello { key, .. } = *hello else { panic!("no hello") };
         if !is_taken {
