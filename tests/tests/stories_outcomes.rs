@@ -245,7 +245,7 @@ fn a_change_that_breaks_fetching_is_named_once_another_change_can_fetch() {
         (culprit(&only(&farm, "fetching")), names(&only(&farm, "fetching"), "cases")),
         (Some(sha), vec!["step:deps".into()])
     );
-    assert!(words(&mails[0]).contains("step:deps"), "{}", mails[0]);
+    assert!(words(&mails[0]).contains("step `deps`"), "{}", mails[0]);
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn an_install_step_that_fails_while_all_tests_pass_is_a_breakage_of_its_own() {
     let build = farm.finished_build(&breaking, "packed");
     assert_eq!(build["counts"]["failed"], 1, "the tests themselves pass: {build}");
     assert!(build["sentence"].as_str().unwrap().contains("failed in install (exit)"), "{build}");
-    assert!(words(&mails[0]).contains("step:install"), "{}", mails[0]);
+    assert!(words(&mails[0]).contains("step `install`"), "{}", mails[0]);
 }
 
 /// A suite that skips what the language does not support.

@@ -56,7 +56,7 @@ pub struct BuildStatus {
     pub running_ms: u64,
     pub steps: Vec<StepStatus>,
     /// What its cases did, once that is known.
-    pub cases: Option<CaseCounts>,
+    pub cases: Option<CasesSoFar>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ pub struct StepStatus {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CaseCounts {
+pub struct CasesSoFar {
     pub passed: u32,
     pub failed: u32,
     /// Skipped, or not reached.
@@ -214,10 +214,7 @@ impl ActivityBoard {
             }
             Some(failure) => {
                 ended.without_result += 1;
-                tracing::warn!(
-                    "build {build} ended without a result: {}; {url}",
-                    crate::attempt::detail_of(failure)
-                );
+                tracing::warn!("build {build} ended without a result: {}; {url}", detail_of(failure));
             }
         }
     }
@@ -235,8 +232,8 @@ impl ActivityBoard {
 }
 
 /// What cases did, counted. A step is no case for a person who looks at a screen.
-fn case_counts(list: &CaseList, results: &Results) -> CaseCounts {
-    let mut counts = CaseCounts::default();
+fn case_counts(list: &CaseList, results: &Results) -> CasesSoFar {
+    let mut counts = CasesSoFar::default();
     for (name, verdict) in list.names().zip(results.verdicts.iter()) {
         match verdict {
             _ if name.starts_with("step:") => {}
@@ -264,6 +261,18 @@ pub fn end_words(end: &StepEnd) -> String {
         StepEnd::BadReport { failed: 0 } => "its report is not whole".into(),
         StepEnd::BadReport { failed } => format!("{failed} failed"),
         StepEnd::Cancelled => "stopped".into(),
+    }
+}
+
+/// The sentence of a failure of this machine.
+pub fn detail_of(infra_failure: &InfraFailure) -> &str {
+    match infra_failure {
+        InfraFailure::Checkout { detail, .. }
+        | InfraFailure::Toolchain { detail }
+        | InfraFailure::Sandbox { detail }
+        | InfraFailure::NoSpace { detail }
+        | InfraFailure::Worker { detail }
+        | InfraFailure::HandedBack { detail } => detail,
     }
 }
 

@@ -597,17 +597,6 @@ fn infra_failure_from(error: &anyhow::Error, otherwise: impl FnOnce(String) -> I
     if is_full { InfraFailure::NoSpace { detail } } else { otherwise(detail) }
 }
 
-pub fn detail_of(infra_failure: &InfraFailure) -> &str {
-    match infra_failure {
-        InfraFailure::Checkout { detail, .. }
-        | InfraFailure::Toolchain { detail }
-        | InfraFailure::Sandbox { detail }
-        | InfraFailure::NoSpace { detail }
-        | InfraFailure::Worker { detail }
-        | InfraFailure::HandedBack { detail } => detail,
-    }
-}
-
 fn truncated(mut detail: String) -> String {
     let end = (0..=MAX_DETAIL_BYTES.min(detail.len())).rev().find(|end| detail.is_char_boundary(*end));
     detail.truncate(end.unwrap_or(0));

@@ -33,15 +33,7 @@ impl Folder {
         // Mounts and a step's working directory need a path that does not depend on our working directory.
         let root = root.canonicalize().with_context(|| format!("resolving the path {}", root.display()))?;
         let folder = Folder { root };
-        for path in [
-            folder.spool(),
-            folder.work(),
-            folder.mirrors(),
-            folder.toolchains(),
-            folder.sources(),
-            folder.caches(),
-            folder.trash(),
-        ] {
+        for path in folder.inner() {
             create(&path)?;
         }
         Ok(folder)
@@ -49,18 +41,23 @@ impl Folder {
 
     /// Removes what [`Folder::open`] has created, if nothing was put into it. Whatever is in use stays.
     pub fn remove_if_unused(&self) {
-        for path in [
+        for path in self.inner().into_iter().chain([self.root.clone()]) {
+            // A folder that is not empty is not removed.
+            let _ = fs::remove_dir(path);
+        }
+    }
+
+    /// The folders in it that are always there.
+    fn inner(&self) -> [PathBuf; 7] {
+        [
             self.spool(),
             self.work(),
             self.mirrors(),
             self.toolchains(),
             self.sources(),
             self.caches(),
-            self.root.clone(),
-        ] {
-            // A folder that is not empty is not removed.
-            let _ = fs::remove_dir(path);
-        }
+            self.trash(),
+        ]
     }
 
     /// Whether a worker runs in this folder now.

@@ -86,8 +86,12 @@ pub fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
                  PEM file with `join --ca FILE`, or as `ca` in worker.toml",
             );
         }
-        // An I/O error wraps its cause without naming it as its source.
-        next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        // Both wrap their cause without naming it as their source.
+        let io = match error.downcast_ref() {
+            Some(ureq::Error::Io(io)) => Some(io),
+            _ => error.downcast_ref(),
+        };
+        next = match io.and_then(std::io::Error::get_ref) {
             Some(inner) => Some(inner),
             None => error.source(),
         };
@@ -128,6 +132,7 @@ mod tests {
         let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let wrapped = std::io::Error::other(std::io::Error::other(unknown));
         assert!(advice(&wrapped).is_some_and(|text| text.contains("`ca` in worker.toml")));
+        assert!(advice(&ureq::Error::Io(wrapped)).is_some());
         let expired = rustls::Error::InvalidCertificate(CertificateError::Expired);
         assert_eq!(advice(&std::io::Error::other(expired)), None);
         assert_eq!(advice(&std::io::Error::other("refused")), None);

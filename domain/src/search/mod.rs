@@ -10,6 +10,7 @@ mod inputs;
 mod machines;
 mod pause;
 mod proof;
+mod searched;
 pub mod selection;
 mod step;
 pub mod suspicion;
@@ -17,11 +18,9 @@ pub mod suspicion;
 mod tests;
 mod toolchain_groups;
 
-use std::sync::Arc;
-
-use crate::culprit::{self, ANNOUNCED, Prior, Tally};
+use crate::culprit::{self, ANNOUNCED};
 use crate::numbers::{index, real, whole};
-use crate::words::ids::{CaseId, Timestamp, WorkerId};
+use crate::words::ids::{Timestamp, WorkerId};
 pub use belief::{Belief, ExcludedWorker};
 use inputs::passed;
 pub use inputs::{
@@ -30,6 +29,7 @@ pub use inputs::{
 use machines::Machines;
 pub use pause::{PauseReason, pause};
 pub use proof::{WorkerProof, proof};
+use searched::searched_cases;
 use selection::Selection;
 pub use step::{ProbeRequest, SearchResult, SearchStep};
 use toolchain_groups::ToolchainGroups;
@@ -183,25 +183,6 @@ pub fn is_spent(facts: &SearchInputs) -> bool {
 /// what was revealed. Only the first splits renew the budget, so a search of many parts ends as well.
 pub fn budget_since(splits: &[Timestamp]) -> Timestamp {
     splits.iter().take(index(MAX_RENEWED)).copied().max().unwrap_or(Timestamp(0))
-}
-
-/// The cases with the runs that count, for the inference.
-fn searched_cases(
-    facts: &SearchInputs,
-    groups: &ToolchainGroups,
-    machines: &Machines,
-) -> (Vec<CaseId>, Vec<culprit::SearchedCase>) {
-    let (environment, flaky) = facts.past.environment_and_flaky();
-    let prior = Arc::new(Prior::new(environment, flaky, &groups.sums(&facts.suspicion)));
-    let searched = |(&case, &(good, bad)): (&CaseId, &(Tally, Tally))| {
-        let runs = facts.runs.iter().filter(|run| !run.is_alarm && machines.counts(run, case));
-        let runs = runs.filter_map(|run| {
-            let failed = !passed(*run.verdicts.get(&case)?)?;
-            Some(culprit::CaseRunResult { at: groups.group_of(run.at), worker: run.worker.0, failed })
-        });
-        (case, culprit::SearchedCase { prior: prior.clone(), good, bad, runs: runs.collect() })
-    };
-    facts.cases.iter().map(searched).unzip()
 }
 
 fn belief(

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use super::inputs::SearchInputs;
 use super::machines::Machines;
+use super::searched::searched_cases;
+use super::selection;
 use super::toolchain_groups::ToolchainGroups;
-use super::{searched_cases, selection};
 use crate::culprit::{SearchedCase, Standard, Tally};
 use crate::words::ids::WorkerId;
 

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use protocol::{Sha256, Verdict};
 
 use super::*;
-use crate::culprit::{Cost, Purpose};
+use crate::culprit::{Cost, Purpose, Tally};
 use crate::sentences::{RunCount, WorkerRuns};
-use crate::words::ids::ChangeId;
+use crate::words::ids::{CaseId, ChangeId};
 
 const HERE: WorkerId = WorkerId(1);
 const THERE: WorkerId = WorkerId(2);

@@ -55,7 +55,7 @@ impl Hours {
         let minute =
             u16::try_from(local.hour()).unwrap_or(0) * 60 + u16::try_from(local.minute()).unwrap_or(0);
         let day = day_index(local.weekday());
-        self.0.is_empty() || self.0.iter().any(|rule| rule.covers(day, minute))
+        self.0.is_empty() || self.0.iter().any(|rule| rule.includes(day, minute))
     }
 
     /// The moments at which the state may change: the local times of the rules, where they come twice both, and the moments at
@@ -102,7 +102,7 @@ impl HoursRule {
         Ok(HoursRule { days, from, to })
     }
 
-    fn covers(&self, day: usize, minute: u16) -> bool {
+    fn includes(&self, day: usize, minute: u16) -> bool {
         let yesterday = (day + 6) % 7;
         if self.from < self.to {
             return self.days[day] && (self.from..self.to).contains(&minute);

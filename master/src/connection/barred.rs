@@ -8,10 +8,11 @@ use domain::words::ids::Timestamp;
 use domain::words::states::Standing;
 use protocol::FromMaster;
 
-use crate::connection::signed::PENDING;
 use crate::farm::{Farm, now};
 use crate::settle::settle_decline;
 
+/// How long a machine may wait for the operator.
+pub const PENDING: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How soon a command takes effect.
 pub const PERIOD: Duration = Duration::from_secs(2);
 

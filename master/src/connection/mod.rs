@@ -8,6 +8,7 @@ pub mod http;
 pub mod intake;
 pub mod logs;
 pub mod presence;
+pub mod refusal;
 pub mod session;
 pub mod signed;
 pub mod socket;

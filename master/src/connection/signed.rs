@@ -13,12 +13,11 @@ use domain::words::platform::platforms_of;
 use ed25519_dalek::{Signature, VerifyingKey};
 use protocol::{Join, Plan, SignedRequest, WorkerFacts};
 
+use crate::connection::barred::PENDING;
 use crate::connection::handshake::parse_hex;
-use crate::connection::http::Refusal;
+use crate::connection::refusal::Refusal;
 use crate::farm::{Farm, now};
 
-/// How long a machine may wait for the operator.
-pub const PENDING: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How far the clocks of a worker and of the farm may differ.
 const CLOCKS: Duration = Duration::from_secs(600);
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::anyhow;
 use ureq::Agent;
 
-use super::{Failure, authorities_of, sandbox_for};
+use super::failure::Failure;
+use super::prepare::{authorities_of, sandbox_for};
 use crate::config::WorkerConfig;
 use crate::control::{Request, ask};
 use crate::facts::{free_bytes, logind_idle, on_mains};

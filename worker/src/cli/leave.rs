@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 
-use super::{Failure, authorities_of};
+use super::failure::Failure;
+use super::prepare::authorities_of;
 use crate::config::WorkerConfig;
 use crate::control::{Request, ask};
 use crate::folder::Folder;

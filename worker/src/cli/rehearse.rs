@@ -7,8 +7,9 @@ use protocol::StepEnd;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, authorities_of, limit_to, sandbox_for};
-use crate::activity::{ActivityBoard, end_words};
+use super::failure::Failure;
+use super::prepare::{authorities_of, limit_to, sandbox_for};
+use crate::activity::{ActivityBoard, detail_of, end_words};
 use crate::attempt::{self, SharedResources};
 use crate::caches::CacheStore;
 use crate::config::WorkerConfig;
@@ -40,9 +41,11 @@ pub fn rehearse(folder: &Folder) -> Result<(), Failure> {
         // A session that is never open: nothing can be sent through it.
         let (_token, token) = watch::channel(None);
         let objects = ObjectClient::new(config.url.clone(), authorities, token, RetryLimits::DEFAULT);
-        let toolchains = ToolchainCache::open(folder.toolchains(), config.cache.0, objects.clone(), stop.clone())?;
+        let toolchains =
+            ToolchainCache::open(folder.toolchains(), config.cache.0, objects.clone(), stop.clone())?;
         let means = TreeMeans::find(&sandbox, &folder.work());
-        let sources = SourceTrees::open(Mirrors::open(folder.mirrors()), folder.sources(), config.sources.0, means)?;
+        let sources =
+            SourceTrees::open(Mirrors::open(folder.mirrors()), folder.sources(), config.sources.0, means)?;
         let caches = CacheStore::open(folder.caches(), config.declared_caches.0)?;
         let activity = Arc::new(ActivityBoard::new(config.url.clone(), &config.name, 1));
         activity.begin(0, 0, &plan);
@@ -60,27 +63,33 @@ pub fn rehearse(folder: &Folder) -> Result<(), Failure> {
             build_disk: config.build_disk.0,
         };
         let built = attempt::rehearse(Arc::new(resources), plan, stop).await;
-        let result = built.map_err(|failure| anyhow!("this machine could not build it: {}", attempt::detail_of(&failure)))?;
+        let result =
+            built.map_err(|failure| anyhow!("this machine could not build it: {}", detail_of(&failure)))?;
         if let Some(failure) = result.infra_failure {
-            return Err(anyhow!("this machine could not build it: {}", attempt::detail_of(&failure)));
+            return Err(anyhow!("this machine could not build it: {}", detail_of(&failure)));
         }
-        let status = activity.status();
-        let steps = status.builds.first().map(|build| build.steps.as_slice()).unwrap_or_default();
-        let good = end_words(&StepEnd::Exit { code: 0 });
-        for step in steps {
-            println!("{:<12} {}", step.name, step.end.as_deref().unwrap_or("?"));
-        }
-        match steps.iter().find(|step| step.end.as_deref() != Some(&good)) {
-            None => {
-                println!("This machine can build it. Nothing was sent.");
-                Ok(())
-            }
-            Some(step) => Err(anyhow!(
-                "step {} failed here ({}). If other workers build this change, this machine lacks something: read its output above",
-                step.name,
-                step.end.as_deref().unwrap_or("it did not end")
-            )),
-        }
+        report(&activity)
     })?;
     Ok(())
+}
+
+/// Prints how each step ended, and whether this machine can build the change.
+fn report(activity: &ActivityBoard) -> anyhow::Result<()> {
+    let status = activity.status();
+    let steps = status.builds.first().map(|build| build.steps.as_slice()).unwrap_or_default();
+    let good = end_words(&StepEnd::Exit { code: 0 });
+    for step in steps {
+        println!("{:<12} {}", step.name, step.end.as_deref().unwrap_or("?"));
+    }
+    match steps.iter().find(|step| step.end.as_deref() != Some(&good)) {
+        None => {
+            println!("This machine can build it. Nothing was sent.");
+            Ok(())
+        }
+        Some(step) => Err(anyhow!(
+            "step {} failed here ({}). If other workers build this change, this machine lacks something: read its output above",
+            step.name,
+            step.end.as_deref().unwrap_or("it did not end")
+        )),
+    }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow, ensure};
 use clap::Subcommand;
 use nix::unistd::{Uid, User};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::config::WorkerConfig;
 use crate::folder::Folder;
 

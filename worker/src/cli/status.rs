@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::activity::{BuildStatus, PauseStatus, WorkerStatus};
 use crate::config::{TimeSpan, WorkerConfig};
 use crate::control::{Request, ask};
@@ -166,7 +166,7 @@ pub fn drain(folder: &Folder) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::activity::{CaseCounts, EndedBuilds, StepStatus};
+    use crate::activity::{CasesSoFar, EndedBuilds, StepStatus};
 
     #[test]
     fn a_status_is_read_at_a_glance() {
@@ -192,7 +192,7 @@ mod tests {
                 now: "step test".into(),
                 running_ms: 3000,
                 steps: vec![step("fetch", Some("exit 0")), step("test", None)],
-                cases: Some(CaseCounts { passed: 3, failed: 1, skipped: 0 }),
+                cases: Some(CasesSoFar { passed: 3, failed: 1, skipped: 0 }),
             }],
             ended: EndedBuilds { with_result: 4, without_result: 0, handed_back: 1 },
             ..WorkerStatus::default()

@@ -216,12 +216,7 @@ impl Build {
         out: &Sender<ExecutionEvent>,
         stop: &CancellationToken,
     ) -> Result<FinishedStep, InfraFailure> {
-        let workspace = self.workspace.clone();
-        blocking(move || {
-            workspace.unlock_folders().map_err(|e| infra_failure("opening the build's folders", &e))?;
-            report::remove_old_reports(&workspace.out).map_err(|e| infra_failure("clearing $FARM_OUT", &e))
-        })
-        .await?;
+        self.clear_folders().await?;
         send(out, Event::StepStarted { step: index, name: step.name.clone() }).await;
         let started = Instant::now();
         let format = self.report_format(step);
@@ -270,6 +265,16 @@ impl Build {
         }
         send(out, Event::StepEnded { step: index, end: end.clone(), duration_ms, warnings }).await;
         Ok(FinishedStep { end, reading, last_output, artifact })
+    }
+
+    /// What an earlier step has locked or left must not hinder this one.
+    async fn clear_folders(&self) -> Result<(), InfraFailure> {
+        let workspace = self.workspace.clone();
+        blocking(move || {
+            workspace.unlock_folders().map_err(|e| infra_failure("opening the build's folders", &e))?;
+            report::remove_old_reports(&workspace.out).map_err(|e| infra_failure("clearing $FARM_OUT", &e))
+        })
+        .await
     }
 
     /// Packs the toolchain after the last step, unless a step has failed. A test that fails does not keep it from being used.

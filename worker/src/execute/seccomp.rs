@@ -10,7 +10,7 @@ use seccompiler::{
 
 /// What a denied call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum Denial {
     /// `EPERM`: programs know it as a lack of rights.
     NotPermitted,
     /// `ENOSYS`: programs use an older call instead, as on an older kernel.
@@ -22,7 +22,7 @@ pub struct DeniedFamily {
     /// As the volunteer's guide has it; a test compares them.
     #[cfg_attr(not(test), expect(dead_code, reason = "for the guide"))]
     pub reason: &'static str,
-    pub answer: Answer,
+    pub answer: Denial,
     calls: &'static [(&'static str, libc::c_long)],
     /// Only with these arguments; with any, if there are none.
     arguments: &'static [&'static [Argument]],
@@ -51,19 +51,19 @@ const AF_ALG: u64 = 38;
 const FAMILIES: [DeniedFamily; 14] = [
     DeniedFamily {
         reason: "keys of the kernel's keyrings",
-        answer: Answer::NotPermitted,
+        answer: Denial::NotPermitted,
         calls: calls![SYS_keyctl, SYS_add_key, SYS_request_key],
         arguments: &[],
     },
     DeniedFamily {
         reason: "programs in the kernel, and counters of the processor",
-        answer: Answer::NotPermitted,
+        answer: Denial::NotPermitted,
         calls: calls![SYS_bpf, SYS_perf_event_open, SYS_lookup_dcookie],
         arguments: &[],
     },
     DeniedFamily {
         reason: "mounts",
-        answer: Answer::NotPermitted,
+        answer: Denial::NotPermitted,
         calls: calls![
             SYS_mount,
             SYS_umount2,
@@ -80,37 +80,37 @@ const FAMILIES: [DeniedFamily; 14] = [
     },
     DeniedFamily {
         reason: "namespaces of other processes",
-        answer: Answer::NotPermitted,
+        answer: Denial::NotPermitted,
         calls: calls![SYS_setns],
         arguments: &[],
     },
     DeniedFamily {
         reason: "a user namespace of its own",
-        answer: Answer::NotPermitted,
+        answer: Denial::NotPermitted,
         calls: calls![SYS_clone, SYS_unshare],
         arguments: &[&[Argument::Has(0, CLONE_NEWUSER)]],
     },
     DeniedFamily {
         reason: "its flags cannot be seen by a filter; the C library uses clone instead",
-        answer: Answer::NotThere,
+        answer: Denial::NotThere,
         calls: calls![SYS_clone3],
         arguments: &[],
     },
     DeniedFamily {
         reason: "memory of other processes; a debugger has ptrace, which reaches the step's own processes only",
-        answer: Answer::NotPermitted,
+        answer: Denial::NotPermitted,
         calls: calls![SYS_process_vm_readv, SYS_process_vm_writev],
         arguments: &[],
     },
     DeniedFamily {
         reason: "page faults that stop the kernel",
-        answer: Answer::NotPermitted,
+        answer: Denial::NotPermitted,
         calls: calls![SYS_userfaultfd],
         arguments: &[],
     },
     DeniedFamily {
         reason: "the kernel itself",
-        answer: Answer::NotPermitted,
+        answer: Denial::NotPermitted,
         calls: calls![
             SYS_kexec_load,
             SYS_kexec_file_load,
@@ -130,19 +130,19 @@ const FAMILIES: [DeniedFamily; 14] = [
     },
     DeniedFamily {
         reason: "the clock",
-        answer: Answer::NotPermitted,
+        answer: Denial::NotPermitted,
         calls: calls![SYS_settimeofday, SYS_clock_settime, SYS_clock_adjtime, SYS_adjtimex],
         arguments: &[],
     },
     DeniedFamily {
         reason: "files by their number, and watching a whole disk",
-        answer: Answer::NotPermitted,
+        answer: Denial::NotPermitted,
         calls: calls![SYS_open_by_handle_at, SYS_fanotify_init],
         arguments: &[],
     },
     DeniedFamily {
         reason: "any personality but Linux's own, with or without random addresses",
-        answer: Answer::NotPermitted,
+        answer: Denial::NotPermitted,
         calls: calls![SYS_personality],
         arguments: &[&[
             Argument::IsNot(0, 0),
@@ -154,13 +154,13 @@ const FAMILIES: [DeniedFamily; 14] = [
     },
     DeniedFamily {
         reason: "typing into a terminal (TIOCSTI, TIOCLINUX)",
-        answer: Answer::NotPermitted,
+        answer: Denial::NotPermitted,
         calls: calls![SYS_ioctl],
         arguments: &[&[Argument::Is(1, TIOCSTI)], &[Argument::Is(1, TIOCLINUX)]],
     },
     DeniedFamily {
         reason: "sockets that no network namespace contains (AF_VSOCK), and the kernel's ciphers (AF_ALG)",
-        answer: Answer::NotPermitted,
+        answer: Denial::NotPermitted,
         calls: calls![SYS_socket],
         arguments: &[&[Argument::Is(0, AF_VSOCK)], &[Argument::Is(0, AF_ALG)]],
     },
@@ -169,7 +169,7 @@ const FAMILIES: [DeniedFamily; 14] = [
 /// Denied unless the owner allows it.
 const IO_URING: DeniedFamily = DeniedFamily {
     reason: "io_uring, unless worker.toml says `io_uring = true`",
-    answer: Answer::NotThere,
+    answer: Denial::NotThere,
     calls: calls![SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register],
     arguments: &[],
 };
@@ -188,7 +188,7 @@ pub fn program(io_uring: IoUring) -> Result<Vec<u8>, String> {
         IoUring::Denied => families(&[IO_URING]),
     };
     let of = |answer| filter(families.iter().filter(move |family| family.answer == answer), answer);
-    let programs = [of(Answer::NotThere)?, of(Answer::NotPermitted)?];
+    let programs = [of(Denial::NotThere)?, of(Denial::NotPermitted)?];
     let instructions = foreign_numbers().into_iter().chain(chain(programs));
     Ok(instructions.flat_map(|instruction| bytes(&instruction)).collect())
 }
@@ -200,7 +200,7 @@ fn families(more: &'static [DeniedFamily]) -> Vec<&'static DeniedFamily> {
 
 fn filter<'f>(
     families: impl Iterator<Item = &'f &'static DeniedFamily>,
-    answer: Answer,
+    answer: Denial,
 ) -> Result<BpfProgram, String> {
     let arch: TargetArch = std::env::consts::ARCH
         .try_into()
@@ -217,8 +217,8 @@ fn filter<'f>(
         }
     }
     let denied = SeccompAction::Errno(match answer {
-        Answer::NotPermitted => libc::EPERM.unsigned_abs(),
-        Answer::NotThere => libc::ENOSYS.unsigned_abs(),
+        Denial::NotPermitted => libc::EPERM.unsigned_abs(),
+        Denial::NotThere => libc::ENOSYS.unsigned_abs(),
     });
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, arch).map_err(|e| e.to_string())?;
     filter.try_into().map_err(|e: seccompiler::BackendError| e.to_string())
@@ -287,8 +287,8 @@ mod tests {
             let names = family.calls.iter().map(|(name, _)| format!("`{}`", name.trim_start_matches("SYS_")));
             let names: Vec<String> = names.collect();
             let answer = match family.answer {
-                Answer::NotPermitted => "EPERM",
-                Answer::NotThere => "ENOSYS",
+                Denial::NotPermitted => "EPERM",
+                Denial::NotThere => "ENOSYS",
             };
             format!("| {} | {} | {answer} |", family.reason, names.join(", "))
         };

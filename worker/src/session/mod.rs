@@ -137,29 +137,12 @@ impl Session {
                 outputs.extend(self.reconnect(format!("attempt {attempt} was abandoned")));
                 outputs
             }
-            SessionInput::Pause(pause) => {
-                if pause != self.pause {
-                    self.pause = pause;
-                    self.report_slots();
-                    self.report_pause();
-                }
-                Vec::new()
-            }
-            SessionInput::Terms(terms) => {
-                self.terms = terms;
-                self.report_terms();
-                Vec::new()
-            }
-            SessionInput::Slots(slots) => {
-                self.identity.slots = slots;
-                self.report_slots();
-                Vec::new()
-            }
             SessionInput::HandBack(reason) => self.hand_back(&reason),
-            SessionInput::NextKey(other) => {
-                if self.next_key.is_none() {
-                    self.next_key = Some(NextKey { other, is_used: false });
-                }
+            SessionInput::Pause(_)
+            | SessionInput::Terms(_)
+            | SessionInput::Slots(_)
+            | SessionInput::NextKey(_) => {
+                self.obey(input);
                 Vec::new()
             }
             SessionInput::Finish => {
@@ -173,6 +156,29 @@ impl Session {
                 self.acceptance = Acceptance::Closed;
                 self.hand_back("the worker was stopped by its owner")
             }
+        }
+    }
+
+    /// What the owner says.
+    fn obey(&mut self, word: SessionInput) {
+        match word {
+            SessionInput::Pause(pause) if pause != self.pause => {
+                self.pause = pause;
+                self.report_slots();
+                self.report_pause();
+            }
+            SessionInput::Terms(terms) => {
+                self.terms = terms;
+                self.report_terms();
+            }
+            SessionInput::Slots(slots) => {
+                self.identity.slots = slots;
+                self.report_slots();
+            }
+            SessionInput::NextKey(other) if self.next_key.is_none() => {
+                self.next_key = Some(NextKey { other, is_used: false });
+            }
+            _ => {}
         }
     }
 
@@ -262,15 +268,7 @@ impl Session {
         match (&self.phase, message) {
             (Phase::Handshake { artifacts, .. }, M::Challenge { protocol, nonce }) => {
                 if protocol != protocol::VERSION {
-                    let ours = protocol::VERSION;
-                    let pause = self.backoff.after_dead_end();
-                    return self.close(
-                        pause,
-                        format!(
-                            "the master speaks protocol version {protocol}, and this worker version {ours}: \
-                             install the farm-worker of the master's version"
-                        ),
-                    );
+                    return self.refuse_version(protocol);
                 }
                 let hello = self.hello(&nonce, artifacts.clone());
                 self.outbox.push_back(hello);
@@ -322,6 +320,18 @@ impl Session {
                 "the master sent a message that does not fit the state of the session".to_string(),
             ),
         }
+    }
+
+    fn refuse_version(&mut self, theirs: u32) -> Vec<SessionOutput> {
+        let ours = protocol::VERSION;
+        let pause = self.backoff.after_dead_end();
+        self.close(
+            pause,
+            format!(
+                "the master speaks protocol version {theirs}, and this worker version {ours}: install the farm-worker of the \
+                 master's version"
+            ),
+        )
     }
 
     /// Only the newest report of an attempt waits: what is old is of no use to anybody.

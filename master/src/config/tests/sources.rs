@@ -145,7 +145,7 @@ fn a_cache_of_a_source_is_declared_where_its_steps_run() {
         let source = format!("{}\n{source_cache}", source("say-src", "", build));
         of_projects(&[("say-src", &source), ("say", &format!("{say}\n{suite_cache}"))])
     };
-    let problems = with(cache, "").err().expect("the source declares a cache").to_string();
+    let problems = with(cache, "").expect_err("the source declares a cache").to_string();
     assert!(
         problems.contains("the steps of a source-only project run in the builds of those that need it"),
         "{problems}"

@@ -1,7 +1,9 @@
 //! The command line of `farm-worker`: its commands, its output and its exit codes.
 
 mod doctor;
+mod failure;
 mod leave;
+mod prepare;
 mod rehearse;
 mod service;
 mod status;
@@ -19,13 +21,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::failure::Failure;
+use self::prepare::{authorities_of, limit_to, sandbox_for};
 use crate::activity::ActivityBoard;
 use crate::agent::{Agent, close_spools};
 use crate::attempt::SharedResources;
 use crate::caches::CacheStore;
-use crate::config::{self, BadConfig, FarmUrl, WhenStopped, WorkerConfig};
+use crate::config::{self, FarmUrl, WhenStopped, WorkerConfig};
 use crate::control::Control;
-use crate::execute::{IoUring, Sandbox};
+use crate::execute::Sandbox;
 use crate::folder::Folder;
 use crate::join::{self, FarmClient};
 use crate::key::Key;
@@ -119,37 +123,6 @@ enum Command {
     /// Let systemd start the worker
     #[command(subcommand)]
     Service(service::ServiceCommand),
-}
-
-/// Why a command failed.
-enum Failure {
-    Misused(String),
-    Failed(anyhow::Error),
-    /// What is to be said was printed.
-    Silent,
-}
-
-impl Failure {
-    /// As one sentence.
-    fn text(&self) -> String {
-        match self {
-            Failure::Misused(text) => text.clone(),
-            Failure::Failed(e) => format!("{e:#}"),
-            Failure::Silent => String::new(),
-        }
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Failure {
-        Failure::Failed(error)
-    }
-}
-
-impl From<BadConfig> for Failure {
-    fn from(error: BadConfig) -> Failure {
-        Failure::Misused(error.to_string())
-    }
 }
 
 pub fn run() -> ExitCode {
@@ -280,20 +253,6 @@ fn host_name() -> String {
     name.trim().split('.').next().unwrap_or_default().to_string()
 }
 
-fn authorities_of(config: &WorkerConfig) -> Result<TrustedAuthorities, Failure> {
-    TrustedAuthorities::load(config.ca.as_deref()).map_err(|error| Failure::Misused(format!("{error:#}")))
-}
-
-fn sandbox_for(config: &WorkerConfig, folder: &Folder) -> Result<Sandbox, Failure> {
-    let file = folder.configuration();
-    let io_uring = if config.io_uring { IoUring::Allowed } else { IoUring::Denied };
-    match config.sandbox {
-        config::SandboxSetting::Bubblewrap => Sandbox::find(io_uring)
-            .map_err(|why| Failure::Misused(format!("{} requires a sandbox, but {why}", file.display()))),
-        config::SandboxSetting::None => Ok(Sandbox::None),
-    }
-}
-
 /// A step that breaks out of its sandbox is the worker's user. That should not be root.
 fn check_user(as_root: bool) -> Result<(), Failure> {
     if as_root || !nix::unistd::geteuid().is_root() {
@@ -331,37 +290,6 @@ fn run_worker(folder: &Folder, as_root: bool) -> Result<(), Failure> {
     let done = runtime.block_on(worker.run());
     runtime.shutdown_timeout(THREAD_SHUTDOWN_TIME);
     Ok(done?)
-}
-
-/// The owner's limits that hold for this process and for all that it starts. Called before there are threads, which inherit
-/// them. What cannot be had is said, and no reason not to work.
-fn limit_to(config: &WorkerConfig) {
-    let own = std::process::id().to_string();
-    let nice = std::process::Command::new("renice")
-        .args(["-n", &config.nice.to_string(), "-p", &own])
-        .stdin(std::process::Stdio::null())
-        .output();
-    // A priority that is lower already cannot be raised.
-    if !nice.is_ok_and(|output| output.status.success()) {
-        tracing::warn!("cannot set the priority of builds to nice = {}", config.nice);
-    }
-    if let Some(cpus) = config.cpus {
-        use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-        use nix::unistd::Pid;
-        let limited = sched_getaffinity(Pid::from_raw(0)).and_then(|all| {
-            let allowed = (0..CpuSet::count()).filter(|cpu| all.is_set(*cpu).unwrap_or(false));
-            let mut some = CpuSet::new();
-            // The last ones: the first is the busiest on most machines.
-            let allowed: Vec<usize> = allowed.collect();
-            for cpu in allowed.iter().rev().take(usize::try_from(cpus).unwrap_or(usize::MAX)) {
-                some.set(*cpu)?;
-            }
-            sched_setaffinity(Pid::from_raw(0), &some)
-        });
-        if let Err(e) = limited {
-            tracing::warn!("cannot limit builds to {cpus} CPUs: {e}");
-        }
-    }
 }
 
 /// All that a worker starts with.
