@@ -509,7 +509,7 @@ CREATE TABLE owner_notice (
     subject text not null,
     body text not null,
     message_id text not null unique,
-    state text not null check (state in ('waiting', 'sent', 'failed')),
+    state text not null check (state in ('waiting', 'failed')),
     decided_at_ms integer not null,
     tries integer not null default 0,
     next_try_at_ms integer not null,

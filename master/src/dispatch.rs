@@ -213,10 +213,7 @@ async fn load_workers(farm: &Farm, read: &mut Read<'_>) -> Result<(Vec<IdleWorke
     let mut present: BTreeMap<WorkerId, ConnectedWorker> =
         farm.connections.present().into_iter().map(|present| (present.worker, present)).collect();
     let mut idle = Vec::new();
-    for (barred, _) in read.barred_workers().await? {
-        present.remove(&barred);
-    }
-    for worker in read.workers_of(&present.keys().copied().collect::<Vec<_>>()).await? {
+    for worker in read.active_workers_of(&present.keys().copied().collect::<Vec<_>>()).await? {
         let (Some(trust), Some(present)) = (worker.trust, present.remove(&worker.id)) else { continue };
         let taken = held.get(&worker.id).copied().unwrap_or(0);
         idle.push(IdleWorker {

@@ -163,7 +163,7 @@ fn start_background_tasks(farm: &Farm, health: Arc<Health>, tasks: &mut Tasks) {
             owners::inform_owners(&farm, up).await.map(|()| None)
         }
     };
-    tasks.start("owners", run_background_task(settings, each_mut(farm.clone(), tick)));
+    tasks.start("owners", run_background_task(settings, each(farm.clone(), tick)));
 
     let settings = farm.task_settings("health", health::PERIOD, &activations.health);
     let tick = move |farm: Farm| {
@@ -174,12 +174,7 @@ fn start_background_tasks(farm: &Farm, health: Arc<Health>, tasks: &mut Tasks) {
 }
 
 /// A tick that gets the farm each time.
-fn each<T>(farm: Farm, tick: impl Fn(Farm) -> T) -> impl FnMut() -> T {
-    move || tick(farm.clone())
-}
-
-/// The same for a tick that remembers something.
-fn each_mut<T>(farm: Farm, mut tick: impl FnMut(Farm) -> T) -> impl FnMut() -> T {
+fn each<T>(farm: Farm, mut tick: impl FnMut(Farm) -> T) -> impl FnMut() -> T {
     move || tick(farm.clone())
 }
 

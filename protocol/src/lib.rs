@@ -26,6 +26,19 @@ pub use words::{BadSha256, ReportFormat, Sha256, StepKind, Verdict};
 /// whatever a worker must not overlook: one of version 1 ignores the arguments of a variant, and so builds another thing.
 pub const VERSION: u32 = 2;
 
+/// How far the clocks of a worker and of the master may differ for a [`SignedRequest`], in milliseconds.
+pub const MAX_CLOCK_DIFFERENCE_MS: u64 = 10 * 60 * 1000;
+
+/// Whether a worker may have this name: it appears in pages, mails and paths.
+pub fn is_worker_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+        && !name.starts_with(['.', '-'])
+}
+
+/// What [`is_worker_name`] expects, for error messages.
+pub const WORKER_NAME: &str = "1 to 64 of the characters A-Z a-z 0-9 - . _, and no `.` or `-` at the start";
+
 /// The longest lock file that the master stores, in bytes.
 pub const MAX_LOCK_BYTES: u64 = 1 << 20;
 /// The longest text of an [`Event::Answer`], in bytes.

@@ -10,7 +10,7 @@ use trunkfarm_tests::counting::{
     attempts, build, counting_farm, one_build_at_the_gate, open_the_gate, until_passed,
 };
 use trunkfarm_tests::farm::Farm;
-use trunkfarm_tests::process::free_port;
+use trunkfarm_tests::process::{free_port, program};
 use trunkfarm_tests::wire::Stranger;
 
 /// Waits until the page of `w1` shows this state.
@@ -106,7 +106,7 @@ fn a_worker_that_does_not_run_says_so_and_keeps_a_pause_for_its_start() {
 #[test]
 fn a_drained_worker_finishes_what_it_runs_and_ends() {
     let mut farm = one_build_at_the_gate();
-    assert!(farm.worker_says("w1", &["drain"]).contains("ends when its 1 builds have ended"));
+    assert!(farm.worker_says("w1", &["drain"]).contains("ends when its build has ended"));
     open_the_gate(&farm);
     let ended = farm.worker_process("w1").wait(Duration::from_secs(60)).unwrap();
     assert!(ended.success(), "{ended}");
@@ -183,21 +183,52 @@ fn what_the_owner_refuses_is_not_offered_and_the_page_says_why() {
 }
 
 #[test]
+fn a_machine_without_bubblewrap_joins_only_if_its_owner_says_so() {
+    let mut farm = Farm::create();
+    farm.serve();
+    let join = |more: &[&str]| {
+        let mut command = std::process::Command::new(program("test-worker"));
+        command.arg("--folder").arg(farm.path("w1")).args(["join", &farm.url(""), "--name", "w1"]).args(more);
+        command.env("PATH", "/nowhere").output().expect("running farm-worker")
+    };
+    let refused = join(&[]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("bubblewrap is not installed") && said.contains("`join --no-sandbox`"), "{said}");
+    assert!(!farm.path("w1").exists());
+    assert!(join(&["--no-sandbox"]).status.success());
+    let written = std::fs::read_to_string(farm.path("w1/worker.toml")).unwrap();
+    assert!(written.contains("sandbox = \"none\""), "{written}");
+}
+
+#[test]
+fn nobody_is_led_to_run_strangers_code_as_root() {
+    let mut farm = Farm::create();
+    farm.serve();
+    farm.join("w1");
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    for command in ["run", "rehearse"] {
+        let (exit, said) = farm.worker_refuses("w1", &[command]);
+        assert!(exit == 2 && said.contains("useradd") && said.contains("--as-root"), "{command}: {said}");
+    }
+}
+
+#[test]
 fn a_rehearsal_builds_the_newest_change_and_sends_nothing() {
     let mut farm = Farm::create();
     farm.serve();
     farm.join("w2");
-    let (exit, said) = farm.worker_refuses("w2", &["rehearse"]);
-    assert!(exit == 0 || said.contains("has built nothing on this machine's platform yet"), "{said}");
     farm.worker("w1", 1);
     farm.until("the toolchain is built", |farm| Ok(farm.column("toolchain")? == ["passed"]));
-    let said = farm.worker_says("w2", &["rehearse"]);
+    let said = farm.worker_says("w2", &["rehearse", "--as-root"]);
     assert!(said.contains("install      exit 0") && said.contains("Nothing was sent."), "{said}");
     assert_eq!(std::fs::read_dir(farm.path("w2/work")).unwrap().count(), 0);
     farm.git(&farm.path("trunk"), &["mv", "lang", "tongue"]);
     farm.commit("cannot be installed");
     farm.until("the change is tried", |farm| Ok(farm.column("toolchain")?.contains(&"broken".to_string())));
-    let (exit, said) = farm.worker_refuses("w2", &["rehearse"]);
+    let (exit, said) = farm.worker_refuses("w2", &["rehearse", "--as-root"]);
     assert!(exit == 1 && said.contains("step install failed here (exit 1)"), "{said}");
 }
 

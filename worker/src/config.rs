@@ -264,10 +264,13 @@ impl WorkerConfig {
         let differs = [
             ("url", self.url != other.url),
             ("name", self.name != other.name),
+            ("ca", self.ca != other.ca),
             ("sandbox", self.sandbox != other.sandbox),
             ("cache", self.cache != other.cache),
             ("sources", self.sources != other.sources),
             ("declared_caches", self.declared_caches != other.declared_caches),
+            ("build_disk", self.build_disk != other.build_disk),
+            ("io_uring", self.io_uring != other.io_uring),
             ("offers", self.offers != other.offers),
             ("when_stopped", self.when_stopped != other.when_stopped),
             ("cpus", self.cpus != other.cpus),
@@ -277,17 +280,11 @@ impl WorkerConfig {
     }
 }
 
-/// A name appears in pages, mails and paths.
+/// The error states what is expected.
 pub fn check_name(name: &str) -> Result<(), String> {
-    let is_valid = (1..=64).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-        && !name.starts_with(['.', '-']);
-    if is_valid {
-        Ok(())
-    } else {
-        Err(format!(
-            "`{name}` is not a valid name: expected 1 to 64 of the characters A-Z a-z 0-9 - . _, and no `.` or `-` at the start"
-        ))
+    match protocol::is_worker_name(name) {
+        true => Ok(()),
+        false => Err(format!("`{name}` is not a valid name: expected {}", protocol::WORKER_NAME)),
     }
 }
 
@@ -540,6 +537,24 @@ mod tests {
         assert_eq!(plain.terms(), WorkerTerms::default());
         assert_eq!(config.keys_for_restart(&plain), ["cpus", "nice"]);
         assert!(!plain.to_toml().contains("hours"), "{}", plain.to_toml());
+    }
+
+    /// The guide marks with a star what needs a restart.
+    #[test]
+    fn the_keys_with_a_star_in_the_guide_are_those_that_need_a_restart() {
+        let guide = include_str!("../../docs/volunteer.md");
+        let starred = guide.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` * |"));
+        let mut starred: Vec<&str> = starred.map(|(key, _)| key).collect();
+        let plain = parse("url = 'http://h'\nname = 'attic'\n").unwrap();
+        let other = parse(
+            "url = 'http://i'\nname = 'cellar'\nca = '/ca.pem'\nslots = 2\nsandbox = 'none'\ncache = '1GiB'\nsources = '1GiB'\n\
+             declared_caches = '1GiB'\nbuild_disk = '1GiB'\nio_uring = true\noffers = ['x']\nwhen_stopped = 'finish'\n\
+             cpus = 1\nnice = 1\n",
+        );
+        let mut found = plain.keys_for_restart(&other.unwrap());
+        starred.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, starred);
     }
 
     #[test]

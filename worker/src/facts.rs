@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use domain::volunteer::{MachineFacts, OwnerSettings, foreign_load, minute_average};
-use nix::sys::statvfs::statvfs;
 
+use crate::disk_usage::{free_bytes, used_bytes};
 use crate::freeze;
 
 /// The folder's size is measured so often: that reads every entry in it.
@@ -63,7 +63,7 @@ impl FactReader {
         match self.used {
             Some((at, used)) if at.elapsed() < DISK_PERIOD => used,
             _ => {
-                let used = folder_bytes(folder);
+                let used = used_bytes(folder);
                 self.used = Some((Instant::now(), used));
                 used
             }
@@ -117,19 +117,6 @@ fn parse_idle(text: &str, now: Duration) -> Option<Duration> {
     }
 }
 
-pub fn free_bytes(folder: &Path) -> Option<u64> {
-    let disk = statvfs(folder).ok()?;
-    Some(disk.blocks_available().saturating_mul(disk.fragment_size()))
-}
-
-fn folder_bytes(folder: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-
-    // What disappears meanwhile counts for nothing.
-    let entries = walkdir::WalkDir::new(folder).same_file_system(true).into_iter().flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.blocks() * 512).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,14 +151,5 @@ mod tests {
         assert_eq!(idle(text), Some(Duration::from_secs(600)));
         assert_eq!(idle(""), None);
         assert_eq!(idle("IdleHint=yes\n"), None);
-    }
-
-    #[test]
-    fn a_folder_has_the_size_of_what_is_in_it() {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join("a")).unwrap();
-        fs::write(root.path().join("a/file"), vec![1; 1 << 20]).unwrap();
-        assert!(folder_bytes(root.path()) >= 1 << 20);
-        assert!(free_bytes(root.path()).is_some());
     }
 }

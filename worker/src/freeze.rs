@@ -2,20 +2,15 @@
 //! does not count, and its limits wait with it.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::proc_stat::{self, ProcStat};
+
 /// A step that forks while it is stopped is looked at again; one that forks faster than that stops with the next call.
 const ROUNDS: u32 = 20;
-
-struct Found {
-    parent: i32,
-    session: i32,
-    state: char,
-}
 
 /// Stops all processes of running steps. Call it again as long as they are to stand still: new ones may have come.
 pub fn freeze() {
@@ -54,10 +49,8 @@ fn signal(id: i32, signal: Signal) {
 }
 
 /// The descendants of this process that belong to another session: each step begins one, and this program's own helpers do not.
-fn steps() -> BTreeMap<i32, Found> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let mut all: BTreeMap<i32, Found> = ids.filter_map(|id| Some((id, found(id)?))).collect();
+fn steps() -> BTreeMap<i32, ProcStat> {
+    let mut all: BTreeMap<i32, ProcStat> = proc_stat::all().map(|stat| (stat.id, stat)).collect();
     let own = Pid::this().as_raw();
     let Some(session) = all.get(&own).map(|own| own.session) else { return BTreeMap::new() };
     let ours = |mut id: i32| {
@@ -77,16 +70,6 @@ fn steps() -> BTreeMap<i32, Found> {
     all
 }
 
-fn found(id: i32) -> Option<Found> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The second word is the program's name in brackets, and may contain anything.
-    let mut words = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = words.next()?.chars().next()?;
-    let parent = words.next()?.parse().ok()?;
-    let session = words.nth(1)?.parse().ok()?;
-    Some(Found { parent, session, state })
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::{Child, Command};
@@ -100,7 +83,7 @@ mod tests {
     }
 
     fn state(child: &Child) -> char {
-        found(i32::try_from(child.id()).unwrap()).map_or('X', |found| found.state)
+        proc_stat::of(i32::try_from(child.id()).unwrap()).map_or('X', |stat| stat.state)
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn describe_failure(error: &tungstenite::Error) -> String {
             401 | 403 | 407 => {
                 "the proxy in front of the farm asks for a login, which a worker does not have"
             }
-            404 => "there is no farm at this address; `farm-worker join` shows which one was joined",
+            404 => "there is no farm at this address, the `url` of worker.toml",
             _ => {
                 "a proxy in between has taken the Upgrade header away; the operator's guide has the lines with which nginx and \
                  Caddy pass it on"

@@ -17,7 +17,7 @@ use crate::facts::FactReader;
 use crate::folder::Folder;
 use crate::freeze;
 use crate::key::Key;
-use crate::session::{PauseNotice, SessionInput};
+use crate::session::{OwnerInput, PauseNotice, SessionInput};
 
 /// How soon a change of the machine or of `worker.toml` takes effect. A command takes effect at once.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -115,7 +115,7 @@ impl OwnerWatch {
 
     /// What a session has to know before it connects: so nothing is begun that the owner forbids. Blocks.
     pub fn begin(&mut self) -> Vec<SessionInput> {
-        let mut inputs = vec![SessionInput::Terms(self.config.terms())];
+        let mut inputs = vec![SessionInput::Owner(OwnerInput::Terms(self.config.terms()))];
         inputs.extend(self.look());
         inputs
     }
@@ -124,7 +124,7 @@ impl OwnerWatch {
         let mut inputs = self.reload();
         match Key::open(&self.folder.next_key()) {
             Ok(key) if !std::mem::replace(&mut self.has_offered_key, true) => {
-                inputs.push(SessionInput::NextKey(key));
+                inputs.push(SessionInput::Owner(OwnerInput::NextKey(key)));
             }
             Ok(_) => {}
             Err(_) => self.has_offered_key = false,
@@ -140,7 +140,7 @@ impl OwnerWatch {
             let notice = next.map(notice);
             log_pause(notice.as_ref());
             self.activity.set_pause(notice.as_ref());
-            inputs.push(SessionInput::Pause(notice));
+            inputs.push(SessionInput::Owner(OwnerInput::Pause(notice)));
             self.pause = next;
         }
         inputs.extend(self.deal_with_running_builds(settings.finishes_after_hours));
@@ -217,10 +217,10 @@ impl OwnerWatch {
         }
         let mut inputs = Vec::new();
         if config.slots != self.config.slots {
-            inputs.push(SessionInput::Slots(config.slots));
+            inputs.push(SessionInput::Owner(OwnerInput::Slots(config.slots)));
         }
         if config.terms() != self.config.terms() {
-            inputs.push(SessionInput::Terms(config.terms()));
+            inputs.push(SessionInput::Owner(OwnerInput::Terms(config.terms())));
         }
         self.config = config;
         inputs

@@ -173,19 +173,25 @@ mod tests {
         assert_eq!(compared_in("aBbb", 2), Some((2, 2)), "the bad end has them");
     }
 
+    /// A history in which the inputs of some builds are new: each of these is a baseline build.
+    fn switching(switches: &[bool]) -> String {
+        let mut inputs = b'a';
+        let mut picture = String::from("a");
+        for is_baseline in switches {
+            inputs += u8::from(*is_baseline);
+            let letter = char::from(inputs);
+            picture.push(if *is_baseline { letter.to_ascii_uppercase() } else { letter });
+        }
+        picture
+    }
+
     proptest::proptest! {
         #[test]
         fn only_builds_with_equal_inputs_from_the_bad_end_on_are_compared(
             switches in proptest::collection::vec(proptest::bool::weighted(0.3), 1..20),
             bad_end in 1i64..20,
         ) {
-            let mut inputs = b'a';
-            let mut picture = String::from("a");
-            for is_baseline in switches {
-                inputs += u8::from(is_baseline);
-                let letter = char::from(inputs);
-                picture.push(if is_baseline { letter.to_ascii_uppercase() } else { letter });
-            }
+            let picture = switching(&switches);
             let builds = history(&picture);
             let at = builds.len() - 1;
             let began = builds.iter().position(|build| build.inputs == builds[at].inputs).expect("itself");
@@ -207,13 +213,7 @@ mod tests {
             repaired_from in 2usize..20,
             with_inputs in proptest::bool::ANY,
         ) {
-            let mut inputs = b'a';
-            let mut picture = String::from("a");
-            for is_baseline in switches {
-                inputs += u8::from(is_baseline);
-                let letter = char::from(inputs);
-                picture.push(if is_baseline { letter.to_ascii_uppercase() } else { letter });
-            }
+            let picture = switching(&switches);
             let builds = history(&picture);
             let message = |at: usize| match with_inputs {
                 true => format!("of {}", picture.as_bytes()[at].to_ascii_lowercase()),

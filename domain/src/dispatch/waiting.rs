@@ -174,19 +174,20 @@ mod tests {
         }
     }
 
+    /// A tip build that asks for nothing.
+    fn needs(kind: BuilderKind) -> BuildNeeds<'static> {
+        let (reason, platform) = (Reason::Tip, "linux-x86_64");
+        BuildNeeds { kind, reason, platform, wants: &[], only_worker: None, makers: &[] }
+    }
+
+    fn answer(asks: &BuildNeeds<'_>, workers: &[&str]) -> String {
+        let workers: Vec<KnownWorker> = workers.iter().map(|text| worker(text)).collect();
+        why(asks, &workers).words(asks.platform)
+    }
+
     fn sentence(wants: &[&str], only_worker: Option<&str>, workers: &[&str]) -> String {
         let wants: Vec<String> = wants.iter().map(ToString::to_string).collect();
-        let platform = "linux-x86_64";
-        let asks = BuildNeeds {
-            kind: BuilderKind::Suite,
-            reason: Reason::Tip,
-            platform,
-            wants: &wants,
-            only_worker,
-            makers: &[],
-        };
-        let workers: Vec<KnownWorker> = workers.iter().map(|text| worker(text)).collect();
-        why(&asks, &workers).words(platform)
+        answer(&BuildNeeds { wants: &wants, only_worker, ..needs(BuilderKind::Suite) }, workers)
     }
 
     #[test]
@@ -223,32 +224,17 @@ mod tests {
 
     #[test]
     fn a_toolchain_needs_a_maker() {
-        let asks = BuildNeeds {
-            kind: BuilderKind::Toolchain,
-            reason: Reason::Tip,
-            platform: "linux-x86_64",
-            wants: &[],
-            only_worker: None,
-            makers: &[],
-        };
-        let found = why(&asks, &[worker("attic counted x86_64 - 1")]);
-        assert_eq!(found.words(asks.platform), "no worker of linux-x86_64 is a maker");
+        assert_eq!(
+            answer(&needs(BuilderKind::Toolchain), &["attic counted x86_64 - 1"]),
+            "no worker of linux-x86_64 is a maker"
+        );
     }
 
     #[test]
     fn a_toolchain_that_waits_for_its_environment_names_who_has_it() {
         let waits = |makers: &[&str], workers: &[&str]| {
             let makers: Vec<String> = makers.iter().map(ToString::to_string).collect();
-            let asks = BuildNeeds {
-                kind: BuilderKind::Toolchain,
-                reason: Reason::Tip,
-                platform: "linux-x86_64",
-                wants: &[],
-                only_worker: None,
-                makers: &makers,
-            };
-            let workers: Vec<KnownWorker> = workers.iter().map(|text| worker(text)).collect();
-            why(&asks, &workers).words(asks.platform)
+            answer(&BuildNeeds { makers: &makers, ..needs(BuilderKind::Toolchain) }, workers)
         };
         let (free, busy, away) =
             ("attic maker x86_64 - 1", "cellar maker x86_64 - 0", "barn maker x86_64 - -");

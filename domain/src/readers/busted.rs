@@ -68,7 +68,7 @@ impl Runner for Busted {
         if let Some(next) = self.next.take() {
             tally.place = None;
             return match next {
-                Some(verdict) => tally.case(line.trim(), verdict, None),
+                Some(verdict) => tally.only_listed(line.trim(), verdict),
                 None => LineFlow::Continue,
             };
         }

@@ -225,6 +225,7 @@ impl Run<'_> {
         if self.indices.contains_key(&named) || !is_name || self.suite.ran > 0 {
             return LineFlow::Continue;
         }
+        self.report.names_failures_alone();
         match self.report.push(&named, Verdict::Fail, None) {
             Some(index) => {
                 self.suite.bad += 1;

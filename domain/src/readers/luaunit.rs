@@ -143,7 +143,12 @@ impl Run<'_> {
         let title = line.split_once(") ").filter(|(number, _)| number.bytes().all(|b| b.is_ascii_digit()));
         match title {
             Some((_, name)) if self.indices.contains_key(name) => self.message_of = None,
-            Some((_, name)) => return self.push(name, verdict),
+            Some((_, name)) => {
+                if self.ran == 0 {
+                    self.report.names_failures_alone();
+                }
+                return self.push(name, verdict);
+            }
             None if line.starts_with("-----") => {}
             None => {
                 if let Some(index) = self.message_of {

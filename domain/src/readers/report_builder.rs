@@ -49,6 +49,8 @@ pub struct ReportBuilder {
     source: ReportSource,
     /// How many cases ran without being named.
     unnamed: u64,
+    /// Whether a list of failures is all that names cases.
+    has_only_failures: bool,
     /// How many cases ran whose names are among other lines that look like names.
     unreadable: u64,
     /// Cases that had begun and not ended when the report ended.
@@ -67,6 +69,7 @@ impl Default for ReportBuilder {
             texts_dropped: false,
             source: ReportSource::Runner,
             unnamed: 0,
+            has_only_failures: false,
             unreadable: 0,
             open: vec![],
         }
@@ -129,6 +132,11 @@ impl ReportBuilder {
     /// The runner counts more cases than it named: so many more.
     pub fn ran_unnamed(&mut self, count: u64) {
         self.unnamed = self.unnamed.saturating_add(count);
+    }
+
+    /// The runner names failures and nothing else, however many pass.
+    pub fn names_failures_alone(&mut self) {
+        self.has_only_failures = true;
     }
 
     /// More cases ran, and their names cannot be told from what else was printed.
@@ -286,6 +294,8 @@ impl ReportBuilder {
         }
         if self.unnamed > 0 {
             self.account_for_unnamed();
+        } else if self.has_only_failures && !self.names_a_pass() {
+            self.call_failures_faults();
         }
         let named: u64 = self.cases.iter().map(|case| u64::from(case.ran())).sum();
         Reading {
@@ -305,10 +315,18 @@ impl ReportBuilder {
         let unnamed = self.unnamed;
         let sentence =
             format!("{unnamed} cases ran without being named; let the runner name all that it runs.");
-        if self.cases.iter().any(|case| case.verdict == Verdict::Pass) {
+        if self.names_a_pass() {
             return self.stops(sentence);
         }
         self.warn(sentence);
+        self.call_failures_faults();
+    }
+
+    fn names_a_pass(&self) -> bool {
+        self.cases.iter().any(|case| case.verdict == Verdict::Pass)
+    }
+
+    fn call_failures_faults(&mut self) {
         self.cases.retain(|case| case.verdict.is_bad());
         for case in &mut self.cases {
             case.name = names::fault(&case.name);

@@ -111,8 +111,16 @@ impl RunTally<'_> {
                 self.message_of = Some(index).filter(|_| self.report.case(index).text.is_none());
                 LineFlow::Continue
             }
-            None => self.case(name, verdict, None),
+            None => self.only_listed(name, verdict),
         }
+    }
+
+    /// A failure of which this is the only line. If it is the first case of the run, the runner names failures alone.
+    pub fn only_listed(&mut self, name: &str, verdict: Verdict) -> LineFlow {
+        if self.named.total == 0 {
+            self.report.names_failures_alone();
+        }
+        self.case(name, verdict, None)
     }
 
     /// Adds a failure that the runner counts as no case.

@@ -14,6 +14,8 @@ pub struct Tcltest {
     /// The case whose failure message is being read.
     open: Option<String>,
     has_files: bool,
+    /// Whether each case is named when it begins: tcltest was asked for that.
+    names_passes: bool,
 }
 
 impl Runner for Tcltest {
@@ -31,6 +33,7 @@ impl Runner for Tcltest {
             }
             return LineFlow::Continue;
         }
+        self.names_passes |= text.starts_with("---- ") && text.ends_with(" start");
         if text.starts_with("Test file error: ") || text == "Test files exiting with errors:" {
             tally.report.lacks("A file of tests ended with an error.".into());
         } else if let Some(counted) = closing(text) {
@@ -54,7 +57,13 @@ impl Runner for Tcltest {
             return then;
         } else if let Some(rest) = text.strip_prefix("==== ").and_then(|rest| rest.strip_suffix(" FAILED")) {
             let (name, _) = rest.split_once(' ').unwrap_or((rest, ""));
-            let then = case(name, Verdict::Fail, tally);
+            if tally.is_closed() {
+                tally.begin();
+            }
+            let then = match self.names_passes {
+                true => tally.case(name, Verdict::Fail, None),
+                false => tally.only_listed(name, Verdict::Fail),
+            };
             self.open = Some(name.to_string());
             return then;
         }

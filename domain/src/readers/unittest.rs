@@ -422,7 +422,12 @@ impl Run<'_> {
                 self.report.worsen(index, found.verdict);
                 Some(index)
             }
-            None => self.push(&name, found.verdict),
+            None => {
+                if self.indices.is_empty() {
+                    self.report.names_failures_alone();
+                }
+                self.push(&name, found.verdict)
+            }
         };
         self.section = Section::Text(index);
         if index.is_some() { LineFlow::Continue } else { LineFlow::Stop }

@@ -40,3 +40,33 @@ fn count_words(count: RunCount, when: &str, is_lost: bool) -> Vec<String> {
         .map(|(count, [one, many])| format!("{count} {} {when}", if count == 1 { one } else { many }))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words of counts such as `3-1`, good and bad.
+    fn words(before: (u32, u32), with: (u32, u32), is_lost: bool) -> String {
+        let count = |(good, bad)| RunCount { good, bad };
+        WorkerRuns { worker: "attic".into(), before: count(before), with: count(with) }.words(is_lost)
+    }
+
+    #[test]
+    fn the_runs_of_a_worker_are_counted_by_what_they_showed() {
+        assert_eq!(words((3, 0), (0, 4), false), "3 passes before it, 4 failures with it, on attic");
+        assert_eq!(
+            words((1, 1), (0, 1), false),
+            "1 pass before it, 1 failure before it, 1 failure with it, on attic"
+        );
+        assert_eq!(
+            words((3, 0), (0, 3), true),
+            "3 complete runs before it, 3 incomplete runs with it, on attic"
+        );
+    }
+
+    #[test]
+    fn what_was_not_run_is_not_mentioned() {
+        assert_eq!(words((0, 0), (0, 1), false), "1 failure with it, on attic");
+        assert_eq!(words((2, 0), (0, 0), false), "2 passes before it, on attic");
+    }
+}

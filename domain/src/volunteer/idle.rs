@@ -52,7 +52,7 @@ pub fn reason(facts: &IdleFacts) -> Option<String> {
     } else if !facts.has_platform {
         "No platform of this farm matches it.".to_string()
     } else if facts.waiting == 0 {
-        "Nothing waits on its platforms: all is built.".to_string()
+        "Nothing waits on its platforms.".to_string()
     } else if facts.is_on_probation {
         "It is on probation: it repeats what others built, until its results have agreed often enough. Nothing is to be \
          repeated now."
@@ -76,7 +76,7 @@ mod tests {
         let idle =
             IdleFacts { presence: Presence::Connected, slots: 1, has_platform: true, ..IdleFacts::default() };
         let says = |facts: IdleFacts| reason(&facts).unwrap_or_default();
-        assert!(says(idle.clone()).contains("all is built"));
+        assert!(says(idle.clone()).contains("Nothing waits"));
         assert_eq!(says(IdleFacts { running: 1, ..idle.clone() }), "");
         let pause = Some(" until 18:00: hours".to_string());
         assert_eq!(

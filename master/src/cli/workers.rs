@@ -139,9 +139,10 @@ pub async fn perform(command: WorkerCommand) -> Result<()> {
         WorkerCommand::Remove { name, farm } => change(&config::load(&farm)?, name, Change::Remove).await,
         WorkerCommand::Rename { name, to, farm } => {
             ensure!(
-                is_name(&to),
-                "`{}` is not a name: expected 1 to 64 letters, digits, dots, dashes and underscores, and no dot or dash at the start",
-                to.escape_debug()
+                protocol::is_worker_name(&to),
+                "`{}` is not a name: expected {}",
+                to.escape_debug(),
+                protocol::WORKER_NAME
             );
             change(&config::load(&farm)?, name, Change::Rename(to)).await
         }
@@ -292,11 +293,4 @@ async fn pending(config: Config) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// The same rule as the worker's own.
-fn is_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-        && !name.starts_with(['.', '-'])
 }

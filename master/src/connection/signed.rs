@@ -18,8 +18,7 @@ use crate::connection::handshake::parse_hex;
 use crate::connection::refusal::Refusal;
 use crate::farm::{Farm, now};
 
-/// How far the clocks of a worker and of the farm may differ.
-const CLOCKS: Duration = Duration::from_secs(600);
+const CLOCKS: Duration = Duration::from_millis(protocol::MAX_CLOCK_DIFFERENCE_MS);
 
 pub async fn join(
     State(farm): State<Farm>,
@@ -28,9 +27,8 @@ pub async fn join(
 ) -> Result<StatusCode, Refusal> {
     check_protocol(join.protocol)?;
     let key = parse_hex(&join.key).ok_or_else(|| bad("the key is not 64 hexadecimal digits"))?;
-    let good = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if join.name.is_empty() || join.name.len() > 64 || !join.name.chars().all(good) {
-        return Err(bad("a worker's name has 1 to 64 letters, digits, dots, dashes and underscores"));
+    if !protocol::is_worker_name(&join.name) {
+        return Err(bad(&format!("this is not a worker's name: expected {}", protocol::WORKER_NAME)));
     }
     // The peer alone: what a header says about the client is the client's own word.
     let address = peer.map_or("unknown".to_string(), |Extension(ConnectInfo(peer))| peer.ip().to_string());

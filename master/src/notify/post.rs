@@ -57,7 +57,8 @@ pub async fn post(farm: &Farm) -> Result<Option<Duration>> {
     }
     post_to_owners(farm).await?;
     let mut snapshot = farm.store.snapshot().await?;
-    let next = snapshot.read().next_notice().await?;
+    let mut read = snapshot.read();
+    let next = [read.next_notice().await?, read.next_owner_notice().await?].into_iter().flatten().min();
     Ok(next.map(|next| next.since(now())))
 }
 
@@ -82,7 +83,7 @@ async fn post_to_owners(farm: &Farm) -> Result<()> {
             Ok(()) => {
                 tracing::info!(subject = notice.subject, "mail sent to an owner");
                 farm.store
-                    .write(move |tx| Box::pin(async move { tx.mark_owner_notice_sent(id).await }))
+                    .write(move |tx| Box::pin(async move { tx.delete_sent_owner_notice(id).await }))
                     .await?;
             }
             Err(Refused { why, for_good }) => {

@@ -240,8 +240,10 @@ async fn a_mail_to_an_owner_waits_until_a_server_accepts_it() {
     put!(farm, tx => tx.mark_owner_notice_failed(notice.id, "no route", Some(LATER))).unwrap();
     assert_eq!(waiting(AT).await, []);
     assert_eq!(waiting(LATER).await[0].tries, 1);
-    put!(farm, tx => tx.mark_owner_notice_sent(notice.id)).unwrap();
+    assert_eq!(ask!(farm, read => read.next_owner_notice()).unwrap(), Some(LATER));
+    put!(farm, tx => tx.delete_sent_owner_notice(notice.id)).unwrap();
     assert_eq!(waiting(LATER).await, []);
+    assert_eq!(ask!(farm, read => read.next_owner_notice()).unwrap(), None);
 }
 
 #[tokio::test]

@@ -81,12 +81,13 @@ impl Read<'_> {
         Ok(worker!(row))
     }
 
-    /// Those of these workers that exist, by their ids.
-    pub async fn workers_of(&mut self, workers: &[WorkerId]) -> Result<Vec<Worker>> {
+    /// Those of these workers that may work, by their ids.
+    pub async fn active_workers_of(&mut self, workers: &[WorkerId]) -> Result<Vec<Worker>> {
         let wanted = json(workers)?;
         let rows = sqlx::query!(
             r#"select w.id, w.name, w.state, w.owner, w.trust, w.facts, w.seen_at_ms, w.connected
-             from json_each(?) wanted cross join worker w on w.id = wanted.value order by w.id"#,
+             from json_each(?) wanted cross join worker w on w.id = wanted.value
+             where w.standing = 'active' order by w.id"#,
             wanted
         )
         .fetch_all(&mut *self.connection)

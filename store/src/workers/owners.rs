@@ -68,6 +68,16 @@ impl Read<'_> {
         owned.collect()
     }
 
+    /// When the next mail to an owner is to be handed over, if one waits.
+    pub async fn next_owner_notice(&mut self) -> Result<Option<Timestamp>> {
+        let next = sqlx::query_scalar!(
+            r#"select min(next_try_at_ms) as "next: i64" from owner_notice where state = 'waiting'"#
+        )
+        .fetch_one(&mut *self.connection)
+        .await?;
+        Ok(next.map(Timestamp))
+    }
+
     /// Mails to owners that are due, those that have waited longest first.
     pub async fn waiting_owner_notices(&mut self, now: Timestamp, limit: i64) -> Result<Vec<OwnerNotice>> {
         let rows = sqlx::query!(
@@ -200,11 +210,9 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// A server accepted a mail to an owner. It is no longer needed: nothing refers to it.
-    pub async fn mark_owner_notice_sent(&mut self, id: i64) -> Result<()> {
-        sqlx::query!("update owner_notice set state = 'sent', failure = null where id = ?", id)
-            .execute(&mut *self.connection)
-            .await?;
+    /// A server accepted a mail to an owner. It is deleted: nothing refers to it, and no page shows it.
+    pub async fn delete_sent_owner_notice(&mut self, id: i64) -> Result<()> {
+        sqlx::query!("delete from owner_notice where id = ?", id).execute(&mut *self.connection).await?;
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use domain::words::states::{AttemptState, Standing, WorkerState};
 use store::pages::{FoundCulpritRow, WorkerAttemptRow};
 use store::{Error, Result, Store};
 
-use super::workers::{machine, pause_words, status};
+use super::workers::{pause_words, worker_line};
 use crate::format::status_style::StatusStyle;
 use crate::format::units::{Moment, Span, count};
 use crate::pages::BuildMark;
@@ -54,26 +54,17 @@ pub async fn worker(store: &Store, name: &str) -> Result<WorkerView> {
         waiting: waiting.iter().filter(|(id, _)| platforms.contains(id)).map(|(_, count)| count).sum(),
         terms: sentence(&row.terms),
     };
-    let (status_style, status) = status(&row, running.len());
     let busy_ms = Span(busy_ms(&attempts, now));
     let recent = attempts.iter().take(usize::try_from(RECENT).unwrap_or(0));
     let mut recent_builds: Vec<BuildMark> = recent.map(mark).collect();
     recent_builds.reverse();
     Ok(WorkerView {
         idle: reason(&facts),
-        machine: machine(&row),
         load: format!("busy for {busy_ms} of the last 24 h"),
         agreement: agreement(&attempts, row.trust, row.agreements),
-        name: row.name,
-        owner: row.owner,
-        trust: row.trust.map(|trust| trust.to_string()),
-        status_style,
-        status,
-        version: row.version,
-        seen_at: row.seen_at.map(|at| Moment(at.0)),
+        line: worker_line(row, running),
         terms: Some(facts.terms).filter(|terms| !terms.is_empty()),
         recent_builds,
-        running,
         culprits: culprits.into_iter().map(culprit).collect(),
         busy_ms,
     })

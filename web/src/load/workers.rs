@@ -29,7 +29,7 @@ pub async fn workers(store: &Store) -> Result<WorkersView> {
     let sentence = sentence(&rows);
     let line = |row: WorkerRow| {
         let running = running.remove(&row.id).unwrap_or_default();
-        worker(row, running)
+        worker_line(row, running)
     };
     Ok(WorkersView { sentence, workers: rows.into_iter().map(line).collect() })
 }
@@ -53,7 +53,8 @@ fn sentence(rows: &[WorkerRow]) -> String {
     }
 }
 
-fn worker(row: WorkerRow, running: Vec<BuildMark>) -> WorkerLine {
+/// What is shown of a worker that runs these builds.
+pub fn worker_line(row: WorkerRow, running: Vec<BuildMark>) -> WorkerLine {
     let (status_style, status) = status(&row, running.len());
     WorkerLine {
         machine: machine(&row),
@@ -69,7 +70,7 @@ fn worker(row: WorkerRow, running: Vec<BuildMark>) -> WorkerLine {
 }
 
 /// The state of a worker that runs so many builds.
-pub fn status(row: &WorkerRow, running: usize) -> (StatusStyle, String) {
+fn status(row: &WorkerRow, running: usize) -> (StatusStyle, String) {
     let is_disabled = row.standing != Standing::Active;
     match (row.state, row.connected, running) {
         (WorkerState::Pending, ..) => (StatusStyle::Queued, "waits for approval".into()),
@@ -99,7 +100,7 @@ pub fn pause_words((reason, until): &(String, Option<Timestamp>)) -> String {
 }
 
 /// What a machine is, in a line.
-pub fn machine(row: &WorkerRow) -> String {
+fn machine(row: &WorkerRow) -> String {
     let facts = &row.facts;
     let memory = ByteCount(facts.memory_bytes).to_string();
     let cpus = count(facts.cpus, "CPU", "CPUs");

@@ -4,33 +4,25 @@
 use askama::Template;
 use serde::Serialize;
 
+use super::workers::WorkerLine;
 use super::{BuildMark, Frame, Page, short};
-use crate::format::status_style::StatusStyle;
 use crate::format::units::{Moment, Span};
 
 #[derive(Debug, Clone, Serialize)]
 pub struct WorkerView {
-    pub name: String,
-    pub owner: Option<String>,
-    pub trust: Option<String>,
-    pub status_style: StatusStyle,
-    /// `idle`, `paused by its owner until 28 Nov 2026, 18:00:00: hours`
-    pub status: String,
+    /// As the list of workers has it.
+    #[serde(flatten)]
+    pub line: WorkerLine,
     /// Why it has nothing to do; none while it works.
     pub idle: Option<String>,
-    /// `linux x86_64, debian12, gnu, 8 CPUs, bubblewrap`
-    pub machine: String,
-    pub version: String,
-    pub seen_at: Option<Moment>,
     /// What its owner allows, where that is not everything.
     pub terms: Option<String>,
     /// `busy for 3 h 4 min of the last 24 h`
     pub load: String,
-    /// `Of its last 40 attempts, 38 gave a build its outcome, and 2 did not.`
+    /// `Of its last 40 attempts, 38 gave a build its outcome.`
     pub agreement: String,
     /// Newest last.
     pub recent_builds: Vec<BuildMark>,
-    pub running: Vec<BuildMark>,
     /// Newest first.
     pub culprits: Vec<FoundCulprit>,
     /// How long it was busy in the last day.

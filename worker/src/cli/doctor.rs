@@ -10,14 +10,13 @@ use super::failure::Failure;
 use super::prepare::{authorities_of, sandbox_for};
 use crate::config::WorkerConfig;
 use crate::control::{Request, ask};
-use crate::facts::{free_bytes, logind_idle, on_mains};
+use crate::disk_usage::free_bytes;
+use crate::facts::{logind_idle, on_mains};
 use crate::folder::Folder;
 use crate::key::Key;
 use crate::tls;
 
 const FARM_TIME: Duration = Duration::from_secs(15);
-/// The farm takes a signed request only this near to its own time.
-const CLOCKS_SECONDS: i64 = 600;
 
 /// What was looked at, and how it is: `Err` says what is wrong and how to mend it.
 type Finding = (&'static str, Result<String, String>);
@@ -99,7 +98,7 @@ fn farm(config: &WorkerConfig) -> Vec<Finding> {
     let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
     let clock = date.map(|date| {
         let off = jiff::Timestamp::now().as_second() - date.timestamp().as_second();
-        let clock = match off.abs() < CLOCKS_SECONDS {
+        let clock = match off.unsigned_abs() * 1000 < protocol::MAX_CLOCK_DIFFERENCE_MS {
             true => Ok(format!("{off} s off the farm's")),
             false => Err(format!("{off} s off the farm's; let NTP set it (`timedatectl set-ntp true`)")),
         };

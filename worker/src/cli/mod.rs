@@ -22,27 +22,20 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::failure::Failure;
-use self::prepare::{authorities_of, limit_to, sandbox_for};
-use crate::activity::ActivityBoard;
+use self::prepare::{authorities_of, check_user, clear, limit_to, resources, sandbox_for};
 use crate::agent::{Agent, close_spools};
-use crate::attempt::SharedResources;
-use crate::caches::CacheStore;
-use crate::config::{self, FarmUrl, WhenStopped, WorkerConfig};
+use crate::config::{self, FarmUrl, SandboxSetting, WhenStopped, WorkerConfig};
 use crate::control::Control;
 use crate::execute::Sandbox;
 use crate::folder::Folder;
 use crate::join::{self, FarmClient};
 use crate::key::Key;
-use crate::leftover;
 use crate::link::Endpoint;
 use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, RetryLimits};
 use crate::owner::OwnerWatch;
 use crate::session::{Session, WorkerIdentity};
-use crate::source::{Mirrors, SourceTrees, TreeMeans};
 use crate::tls::TrustedAuthorities;
-use crate::toolchains::ToolchainCache;
-use crate::trash;
 
 const EXIT_FAILED: u8 = 1;
 /// The same as clap's own, for an invalid command line.
@@ -79,6 +72,9 @@ enum Command {
         /// A PEM file of authorities that may have issued the farm's certificate, beside those that the system trusts
         #[arg(long, value_name = "FILE")]
         ca: Option<PathBuf>,
+        /// Let builds read and change whatever this user may: for a machine without bubblewrap that exists for nothing else
+        #[arg(long)]
+        no_sandbox: bool,
     },
     /// Connect to the farm and build until Ctrl-C or SIGTERM
     Run {
@@ -119,7 +115,11 @@ enum Command {
     /// Check the machine, the folder and the farm: each line is ok, or says how to mend it
     Doctor,
     /// Build the newest change once in the sandbox, and send nothing
-    Rehearse,
+    Rehearse {
+        /// Rehearse although root runs it
+        #[arg(long)]
+        as_root: bool,
+    },
     /// Let systemd start the worker
     #[command(subcommand)]
     Service(service::ServiceCommand),
@@ -136,8 +136,9 @@ pub fn run() -> ExitCode {
     };
     log_to_stderr();
     match folder_of(cli.folder).and_then(|folder| match cli.command {
-        Command::Join { url, name, ca } => {
-            let joined = join_farm(&folder, url, name, ca);
+        Command::Join { url, name, ca, no_sandbox } => {
+            let sandbox = if no_sandbox { SandboxSetting::None } else { SandboxSetting::Bubblewrap };
+            let joined = join_farm(&folder, url, name, ca, sandbox);
             if joined.is_err() && !folder.configuration().exists() {
                 folder.remove_if_unused();
             }
@@ -151,7 +152,7 @@ pub fn run() -> ExitCode {
         Command::Leave => leave::leave(&folder),
         Command::Rekey => leave::rekey(&folder),
         Command::Doctor => doctor::examine(&folder),
-        Command::Rehearse => rehearse::rehearse(&folder),
+        Command::Rehearse { as_root } => rehearse::rehearse(&folder, as_root),
         Command::Service(command) => service::perform(&folder, &command),
     }) {
         Ok(()) => ExitCode::SUCCESS,
@@ -194,7 +195,13 @@ fn default_folder(data: Option<OsString>, home: Option<OsString>) -> Option<Path
     Some(data.or_else(|| home.map(|home| home.join(".local/share")))?.join("trunkfarm-worker"))
 }
 
-fn join_farm(folder: &Folder, url: String, name: Option<String>, ca: Option<PathBuf>) -> Result<(), Failure> {
+fn join_farm(
+    folder: &Folder,
+    url: String,
+    name: Option<String>,
+    ca: Option<PathBuf>,
+    sandbox: SandboxSetting,
+) -> Result<(), Failure> {
     let url = FarmUrl::try_from(url).map_err(Failure::Misused)?;
     let path = folder.configuration();
     let (config, is_new) = if path.exists() {
@@ -214,7 +221,7 @@ fn join_farm(folder: &Folder, url: String, name: Option<String>, ca: Option<Path
             .map_err(|e| Failure::Misused(format!("{e}; choose one with --name NAME")))?;
         // Absolute, since `run` may start elsewhere.
         let ca = ca.map(std::path::absolute).transpose().context("cannot tell the current folder")?;
-        (WorkerConfig { ca, ..WorkerConfig::new(url, name) }, true)
+        (WorkerConfig { ca, sandbox, ..WorkerConfig::new(url, name) }, true)
     };
     let has_key = folder.key().exists();
     let joined = ask_to_join(folder, &config, is_new);
@@ -253,22 +260,6 @@ fn host_name() -> String {
     name.trim().split('.').next().unwrap_or_default().to_string()
 }
 
-/// A step that breaks out of its sandbox is the worker's user. That should not be root.
-fn check_user(as_root: bool) -> Result<(), Failure> {
-    if as_root || !nix::unistd::geteuid().is_root() {
-        return Ok(());
-    }
-    Err(Failure::Misused(
-        "a worker should not run as root, since it runs code of strangers. Make a user for it, as root:\n\n    \
-         useradd --system --home-dir /var/lib/trunkfarm-worker trunkfarm-worker\n    \
-         install -d -m 0700 -o trunkfarm-worker -g trunkfarm-worker /var/lib/trunkfarm-worker\n    \
-         runuser -u trunkfarm-worker -- farm-worker --folder /var/lib/trunkfarm-worker join URL\n    \
-         runuser -u trunkfarm-worker -- farm-worker --folder /var/lib/trunkfarm-worker run\n\n\
-         On a machine that exists for nothing else, `run --as-root` runs it as root all the same."
-            .into(),
-    ))
-}
-
 fn run_worker(folder: &Folder, as_root: bool) -> Result<(), Failure> {
     check_user(as_root)?;
     let config = WorkerConfig::read(&folder.configuration())?;
@@ -277,9 +268,7 @@ fn run_worker(folder: &Folder, as_root: bool) -> Result<(), Failure> {
     let authorities = authorities_of(&config)?;
     let _lock = folder.lock()?;
     limit_to(&config);
-    trash::begin(folder.trash())?;
-    leftover::kill_steps(&folder.work());
-    folder.remove_old_workspaces();
+    clear(folder)?;
     let held = close_spools(&folder.spool())?;
     let machine = MachineReport::collect(&sandbox, &config.offers);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -311,28 +300,11 @@ impl Worker {
         let (token, token_receiver) = watch::channel(None);
         let objects =
             ObjectClient::new(config.url.clone(), authorities.clone(), token_receiver, RetryLimits::DEFAULT);
-        let toolchains =
-            ToolchainCache::open(folder.toolchains(), config.cache.0, objects.clone(), kill_builds.clone())?;
         let identity = WorkerIdentity { key, facts: machine.facts.clone(), slots: config.slots };
-        let means = TreeMeans::find(&sandbox, &folder.work());
-        let mirrors = Mirrors::open(folder.mirrors());
-        let sources = SourceTrees::open(mirrors, folder.sources(), config.sources.0, means)?;
-        let caches = CacheStore::open(folder.caches(), config.declared_caches.0)?;
-        let cpus = config.cpus.unwrap_or(machine.facts.cpus).min(machine.facts.cpus);
-        let cpus = (cpus / config.slots).max(1);
-        let activity = Arc::new(ActivityBoard::new(config.url.clone(), &config.name, config.slots));
-        let resources = Arc::new(SharedResources {
-            folder: folder.clone(),
-            activity: Arc::clone(&activity),
-            sources,
-            caches,
-            toolchains,
-            objects,
-            machine,
-            sandbox,
-            cpus,
-            build_disk: config.build_disk.0,
-        });
+        let resources =
+            resources((&folder, &config), (machine, sandbox), objects, kill_builds.clone(), config.slots)?;
+        let activity = Arc::clone(&resources.activity);
+        let resources = Arc::new(resources);
         let seed = getrandom::u64().context("cannot get random bytes from the system")?;
         let endpoint = Endpoint { url: config.url.ws(protocol::path::SESSION), authorities };
         let mut session = Session::new(identity, held, seed);

@@ -1,10 +1,72 @@
 //! What a command needs before it builds or talks to the farm, as `worker.toml` says.
 
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
 use super::failure::Failure;
+use crate::activity::ActivityBoard;
+use crate::attempt::SharedResources;
+use crate::caches::CacheStore;
 use crate::config::{SandboxSetting, WorkerConfig};
 use crate::execute::{IoUring, Sandbox};
 use crate::folder::Folder;
+use crate::leftover;
+use crate::machine::MachineReport;
+use crate::objects::ObjectClient;
+use crate::source::{Mirrors, SourceTrees, TreeMeans};
 use crate::tls::TrustedAuthorities;
+use crate::toolchains::ToolchainCache;
+use crate::trash;
+
+/// A step that breaks out of its sandbox is the worker's user. That should not be root.
+pub fn check_user(as_root: bool) -> Result<(), Failure> {
+    if as_root || !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Failure::Misused(
+        "a worker should not run as root, since it runs code of strangers. Make a user for it, as root:\n\n    \
+         useradd --system --home-dir /var/lib/trunkfarm-worker trunkfarm-worker\n    \
+         install -d -m 0700 -o trunkfarm-worker -g trunkfarm-worker /var/lib/trunkfarm-worker\n    \
+         runuser -u trunkfarm-worker -- farm-worker --folder /var/lib/trunkfarm-worker join URL\n    \
+         runuser -u trunkfarm-worker -- farm-worker --folder /var/lib/trunkfarm-worker run\n\n\
+         On a machine that exists for nothing else, `--as-root` runs it as root all the same."
+            .into(),
+    ))
+}
+
+/// Ends and removes what an earlier process has left. The folder is locked.
+pub fn clear(folder: &Folder) -> anyhow::Result<()> {
+    trash::begin(folder.trash())?;
+    leftover::kill_steps(&folder.work());
+    folder.remove_old_workspaces();
+    Ok(())
+}
+
+/// Opens what builds share, for so many at once.
+pub fn resources(
+    (folder, config): (&Folder, &WorkerConfig),
+    (machine, sandbox): (MachineReport, Sandbox),
+    objects: ObjectClient,
+    stop: CancellationToken,
+    at_once: u32,
+) -> anyhow::Result<SharedResources> {
+    let means = TreeMeans::find(&sandbox, &folder.work());
+    let mirrors = Mirrors::open(folder.mirrors());
+    let cpus = config.cpus.unwrap_or(machine.facts.cpus).min(machine.facts.cpus);
+    Ok(SharedResources {
+        sources: SourceTrees::open(mirrors, folder.sources(), config.sources.0, means)?,
+        caches: CacheStore::open(folder.caches(), config.declared_caches.0)?,
+        toolchains: ToolchainCache::open(folder.toolchains(), config.cache.0, objects.clone(), stop)?,
+        activity: Arc::new(ActivityBoard::new(config.url.clone(), &config.name, at_once)),
+        folder: folder.clone(),
+        objects,
+        machine,
+        sandbox,
+        cpus: (cpus / at_once).max(1),
+        build_disk: config.build_disk.0,
+    })
+}
 
 pub fn authorities_of(config: &WorkerConfig) -> Result<TrustedAuthorities, Failure> {
     TrustedAuthorities::load(config.ca.as_deref()).map_err(|error| Failure::Misused(format!("{error:#}")))
@@ -15,7 +77,12 @@ pub fn sandbox_for(config: &WorkerConfig, folder: &Folder) -> Result<Sandbox, Fa
     let io_uring = if config.io_uring { IoUring::Allowed } else { IoUring::Denied };
     match config.sandbox {
         SandboxSetting::Bubblewrap => Sandbox::find(io_uring)
-            .map_err(|why| Failure::Misused(format!("{} requires a sandbox, but {why}", file.display()))),
+            .map_err(|why| {
+            Failure::Misused(format!(
+                "{why}. On a machine that exists for nothing else, `join --no-sandbox`, or sandbox = \"none\" in {}, does without",
+                file.display()
+            ))
+        }),
         SandboxSetting::None => Ok(Sandbox::None),
     }
 }

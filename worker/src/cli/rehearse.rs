@@ -8,28 +8,22 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::failure::Failure;
-use super::prepare::{authorities_of, limit_to, sandbox_for};
+use super::prepare::{authorities_of, check_user, clear, limit_to, resources, sandbox_for};
 use crate::activity::{ActivityBoard, detail_of, end_words};
-use crate::attempt::{self, SharedResources};
-use crate::caches::CacheStore;
+use crate::attempt;
 use crate::config::WorkerConfig;
 use crate::folder::Folder;
 use crate::join::FarmClient;
-use crate::leftover;
 use crate::machine::MachineReport;
 use crate::objects::{ObjectClient, RetryLimits};
-use crate::source::{Mirrors, SourceTrees, TreeMeans};
-use crate::toolchains::ToolchainCache;
-use crate::trash;
 
-pub fn rehearse(folder: &Folder) -> Result<(), Failure> {
+pub fn rehearse(folder: &Folder, as_root: bool) -> Result<(), Failure> {
+    check_user(as_root)?;
     let config = WorkerConfig::read(&folder.configuration())?;
     let sandbox = sandbox_for(&config, folder)?;
     let _lock = folder.lock()?;
     limit_to(&config);
-    trash::begin(folder.trash())?;
-    leftover::kill_steps(&folder.work());
-    folder.remove_old_workspaces();
+    clear(folder)?;
     let machine = MachineReport::collect(&sandbox, &config.offers);
     let authorities = authorities_of(&config)?;
     let plan = FarmClient::new(&config.url, &authorities).rehearsal(&machine.facts)?;
@@ -41,27 +35,9 @@ pub fn rehearse(folder: &Folder) -> Result<(), Failure> {
         // A session that is never open: nothing can be sent through it.
         let (_token, token) = watch::channel(None);
         let objects = ObjectClient::new(config.url.clone(), authorities, token, RetryLimits::DEFAULT);
-        let toolchains =
-            ToolchainCache::open(folder.toolchains(), config.cache.0, objects.clone(), stop.clone())?;
-        let means = TreeMeans::find(&sandbox, &folder.work());
-        let sources =
-            SourceTrees::open(Mirrors::open(folder.mirrors()), folder.sources(), config.sources.0, means)?;
-        let caches = CacheStore::open(folder.caches(), config.declared_caches.0)?;
-        let activity = Arc::new(ActivityBoard::new(config.url.clone(), &config.name, 1));
+        let resources = resources((folder, &config), (machine, sandbox), objects, stop.clone(), 1)?;
+        let activity = Arc::clone(&resources.activity);
         activity.begin(0, 0, &plan);
-        let cpus = config.cpus.unwrap_or(machine.facts.cpus).max(1);
-        let resources = SharedResources {
-            folder: folder.clone(),
-            sources,
-            caches,
-            toolchains,
-            objects,
-            machine,
-            sandbox,
-            activity: Arc::clone(&activity),
-            cpus,
-            build_disk: config.build_disk.0,
-        };
         let built = attempt::rehearse(Arc::new(resources), plan, stop).await;
         let result =
             built.map_err(|failure| anyhow!("this machine could not build it: {}", detail_of(&failure)))?;

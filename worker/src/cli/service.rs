@@ -15,6 +15,7 @@ const UNIT: &str = "farm-worker.service";
 /// The user that root's unit runs the worker as.
 const USER: &str = "trunkfarm-worker";
 const HOME: &str = "/var/lib/trunkfarm-worker";
+const TEMPLATE: &str = include_str!("../../../deploy/farm-worker.service");
 
 #[derive(Subcommand)]
 pub enum ServiceCommand {
@@ -154,53 +155,26 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
     }
 }
 
-/// The unit: the machine's other work comes first, and nothing of it can be written to but the worker's folder.
+/// The unit that is in `deploy/`, with this program and this folder. A unit of one user has none of the lines that only the
+/// system's manager may obey.
 fn unit(scope: Scope, program: &Path, folder: &Path) -> String {
-    let (program, folder) = (quoted(program), quoted(folder));
-    let (user, target) = match scope {
-        Scope::System => (
-            format!(
-                "User={USER}\nGroup={USER}\nStateDirectory={USER}\nStateDirectoryMode=0700\nProtectHome=yes\n"
-            ),
-            "multi-user.target",
-        ),
-        Scope::User => (String::new(), "default.target"),
+    const OF_THE_SYSTEM: [&str; 6] =
+        ["User=", "Group=", "StateDirectory", "WorkingDirectory=", "Protect", "PrivateTmp="];
+    let is_wanted =
+        |line: &&str| scope == Scope::System || !OF_THE_SYSTEM.iter().any(|key| line.starts_with(key));
+    let written = |line: &str| match line {
+        line if line.starts_with("ExecStart=") => {
+            format!("ExecStart={} --folder {} run", quoted(program), quoted(folder))
+        }
+        "WantedBy=multi-user.target" if scope == Scope::User => "WantedBy=default.target".to_string(),
+        line => line.to_string(),
     };
+    // Its first lines say how to install it by hand.
+    let body = TEMPLATE.split_once("\n\n").map_or(TEMPLATE, |(_, body)| body);
+    let lines: Vec<String> = body.lines().filter(is_wanted).map(written).collect();
     format!(
-        "# Written by `farm-worker service install`; `farm-worker service uninstall` removes it.\n\
-         [Unit]\n\
-         Description=Trunkfarm worker\n\
-         After=network-online.target\n\
-         Wants=network-online.target\n\n\
-         [Service]\n\
-         Type=exec\n\
-         ExecStart={program} --folder {folder} run\n\
-         Restart=on-failure\n\
-         RestartSec=30\n\
-         # worker.toml is wrong, or there is no sandbox: a restart does not fix that.\n\
-         RestartPreventExitStatus=2\n\
-         # Enough to hand back the running builds.\n\
-         TimeoutStopSec=30\n\
-         KillMode=mixed\n\
-         LimitNOFILE=65536\n\
-         UMask=0027\n\
-         {user}\
-         # The machine's own work has priority, and if memory runs out, the kernel kills builds first.\n\
-         Nice=19\n\
-         IOSchedulingClass=idle\n\
-         CPUWeight=20\n\
-         OOMScoreAdjust=500\n\
-         # The worker makes a group for each build in its own.\n\
-         Delegate=yes\n\
-         # No more restrictions than these: the sandbox mounts a /proc of its own, which Linux refuses if parts of the outer one are\n\
-         # hidden, and it needs user namespaces.\n\
-         NoNewPrivileges=yes\n\
-         ProtectSystem=strict\n\
-         ReadWritePaths={folder}\n\
-         PrivateTmp=yes\n\
-         ProtectKernelModules=yes\n\n\
-         [Install]\n\
-         WantedBy={target}\n"
+        "# Written by `farm-worker service install`; `farm-worker service uninstall` removes it.\n{}\n",
+        lines.join("\n")
     )
 }
 
@@ -221,17 +195,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_units_differ_in_their_user_and_both_delegate() {
+    fn the_units_are_that_of_deploy_and_name_this_program_and_folder() {
         let (program, home) = (Path::new("/usr/bin/farm-worker"), Path::new("/home/a b/100%"));
         let system = unit(Scope::System, program, Path::new(HOME));
         let own = unit(Scope::User, program, home);
+        let start = "ExecStart=\"/usr/bin/farm-worker\" --folder";
+        assert!(system.contains(&format!("{start} \"{HOME}\" run\n")), "{system}");
+        assert!(own.contains(&format!("{start} \"/home/a b/100%%\" run\n")), "{own}");
+        // Nothing else of it differs from the file that is installed by hand.
+        let common = |unit: &str| -> Vec<String> {
+            let lines =
+                unit.lines().filter(|line| !line.starts_with(['#']) && !line.starts_with("ExecStart="));
+            lines.map(str::to_string).filter(|line| !line.is_empty()).collect()
+        };
+        assert_eq!(common(&system), common(TEMPLATE));
         assert!(
             system.contains("\nUser=trunkfarm-worker\n") && system.contains("WantedBy=multi-user.target")
         );
-        assert!(!own.contains("\nUser=") && own.contains("WantedBy=default.target"));
         assert!(
-            own.contains("ExecStart=\"/usr/bin/farm-worker\" --folder \"/home/a b/100%%\" run\n"),
-            "{own}"
+            !own.contains("\nUser=") && !own.contains("\nProtect") && own.contains("WantedBy=default.target")
         );
         assert!([&system, &own].iter().all(|unit| unit.contains("\nDelegate=yes\n")));
     }

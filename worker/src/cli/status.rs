@@ -152,11 +152,12 @@ pub fn drain(folder: &Folder) -> Result<(), Failure> {
     let config = WorkerConfig::read(&folder.configuration())?;
     match ask(&folder.control(), Request::Drain)? {
         Some(status) => {
-            println!(
-                "{} begins nothing more, and ends when its {} builds have ended.",
-                config.name,
-                status.builds.len()
-            );
+            let when = match status.builds.len() {
+                0 => "now".to_string(),
+                1 => "when its build has ended".to_string(),
+                count => format!("when its {count} builds have ended"),
+            };
+            println!("{} begins nothing more, and ends {when}.", config.name);
             Ok(())
         }
         None => Err(Failure::Failed(anyhow!("no worker runs in {}", folder.root().display()))),

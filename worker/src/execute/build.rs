@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use domain::readers::{CaseRun, MAX_CASES, Reading};
 use domain::results::{self, CaseList, Results};
-use nix::sys::statvfs::statvfs;
 use protocol::{Event, InfraFailure, RecipeStep, ReportFormat, StepEnd, StepKind};
 use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +21,7 @@ use super::step_result;
 use super::variables::{self, Variables};
 use super::workspace::{MountedCache, ToolchainUse, Workspace};
 use crate::caches::Writing;
+use crate::disk_usage::free_bytes;
 
 /// With less free disk space than this after a step failed, we blame the disk and not the step.
 const MIN_FREE_BYTES: u64 = 64 << 20;
@@ -393,12 +393,12 @@ impl Build {
     async fn check_free_space(&self) -> Result<(), InfraFailure> {
         let folder = self.job.folder.clone();
         blocking(move || {
-            match statvfs(&folder).map(|disk| disk.blocks_available() * disk.fragment_size()) {
-                Ok(free) if free < MIN_FREE_BYTES => Err(InfraFailure::NoSpace {
+            match free_bytes(&folder) {
+                Some(free) if free < MIN_FREE_BYTES => Err(InfraFailure::NoSpace {
                     detail: format!("only {} MiB are free on the disk of the workspace", free >> 20),
                 }),
                 // If the free space is unknown, we do not claim that the disk is full.
-                Ok(_) | Err(_) => Ok(()),
+                Some(_) | None => Ok(()),
             }
         })
         .await

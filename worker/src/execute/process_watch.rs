@@ -15,6 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::disk_watch::DiskWatch;
 use super::process::MAX_PROCESSES;
 use super::shared_memory;
+use crate::proc_stat::{self, ProcStat};
 
 /// The limit that the step's own user namespace has is a little higher, so that it is reached only between two looks.
 const TOO_MANY_PROCESSES: u64 = MAX_PROCESSES as u64 * 15 / 16;
@@ -100,10 +101,9 @@ struct ProcessInfo {
 /// ended. Pages that are shared with files count for no process; other shared memory counts where the machine has so much of it
 /// that the step may be beyond its limit.
 fn look(leader: Pid, limit_bytes: u64) -> StepUsage {
-    let folder = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let ids = folder.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     // A process may end while we read about it: then it uses nothing.
-    let processes: BTreeMap<i32, ProcessInfo> = ids.filter_map(|id| Some((id, process_info(id)?))).collect();
+    let processes: BTreeMap<i32, ProcessInfo> =
+        proc_stat::all().filter_map(|stat| Some((stat.id, process_info(&stat)?))).collect();
     let belongs_to_step = |mut id: i32| {
         // No chain of parents is longer than there are processes.
         for _ in 0..=processes.len() {
@@ -128,24 +128,18 @@ fn look(leader: Pid, limit_bytes: u64) -> StepUsage {
     StepUsage { bytes, processes: threads, is_stopped: is_stopped(&seen), is_disk_exceeded: false }
 }
 
-fn process_info(id: i32) -> Option<ProcessInfo> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    let statm = fs::read_to_string(format!("/proc/{id}/statm")).ok()?;
-    // The second word is the program's name in brackets, and may contain anything.
-    let mut words = stat.rsplit_once(')')?.1.split_whitespace();
-    let activity = match words.next()? {
-        "T" => ProcessActivity::Stopped,
-        "Z" | "X" => ProcessActivity::Ended,
+fn process_info(stat: &ProcStat) -> Option<ProcessInfo> {
+    let statm = fs::read_to_string(format!("/proc/{}/statm", stat.id)).ok()?;
+    let activity = match stat.state {
+        'T' => ProcessActivity::Stopped,
+        'Z' | 'X' => ProcessActivity::Ended,
         _ => ProcessActivity::Runs,
     };
-    let parent = words.next()?.parse().ok()?;
-    let session = words.nth(1)?.parse().ok()?;
-    // The 20th field, after the 6th.
-    let threads = words.nth(13)?.parse().ok()?;
     let mut sizes = statm.split_whitespace().skip(1).map(|size| size.parse::<u64>().unwrap_or(0));
     let (resident, shared) = (sizes.next()?, sizes.next()?);
-    let process = StepProcess { id, parent, activity };
-    Some(ProcessInfo { process, session, pages: resident.saturating_sub(shared), threads })
+    let process = StepProcess { id: stat.id, parent: stat.parent, activity };
+    let pages = resident.saturating_sub(shared);
+    Some(ProcessInfo { process, session: stat.session, pages, threads: stat.threads })
 }
 
 fn page_bytes() -> u64 {

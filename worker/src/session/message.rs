@@ -34,20 +34,25 @@ pub enum SessionInput {
         attempt: i64,
         detail: String,
     },
-    /// The owner does not let the machine work now, or lets it work again.
-    Pause(Option<PauseNotice>),
-    /// What the owner allows from now on.
-    Terms(WorkerTerms),
-    /// How many builds may run at once from now on.
-    Slots(u32),
+    Owner(OwnerInput),
     /// Give the running builds to other workers, for this reason: the owner needs the machine.
     HandBack(String),
-    /// A key that the operator has perhaps approved in place of the one in use.
-    NextKey(Key),
     /// Take no more builds, and report that to the master.
     Finish,
     /// Take no more builds, and stop the running ones.
     Stop,
+}
+
+/// What the owner decides, from now on.
+pub enum OwnerInput {
+    /// The machine must not work now, or may work again.
+    Pause(Option<PauseNotice>),
+    /// What is allowed.
+    Terms(WorkerTerms),
+    /// How many builds may run at once.
+    Slots(u32),
+    /// A key that the operator has perhaps approved in place of the one in use.
+    NextKey(Key),
 }
 
 /// Why a worker is paused, as the farm is told.

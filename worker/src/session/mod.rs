@@ -19,7 +19,7 @@ use protocol::{
 use crate::key::Key;
 use attempts::Attempts;
 use backoff::Backoff;
-pub use message::{MoreToReport, Outgoing, PauseNotice, SessionInput, SessionOutput};
+pub use message::{MoreToReport, Outgoing, OwnerInput, PauseNotice, SessionInput, SessionOutput};
 
 /// We leave a master that accepts a connection and then does not complete the handshake in this time.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(20);
@@ -138,11 +138,8 @@ impl Session {
                 outputs
             }
             SessionInput::HandBack(reason) => self.hand_back(&reason),
-            SessionInput::Pause(_)
-            | SessionInput::Terms(_)
-            | SessionInput::Slots(_)
-            | SessionInput::NextKey(_) => {
-                self.obey(input);
+            SessionInput::Owner(word) => {
+                self.obey(word);
                 Vec::new()
             }
             SessionInput::Finish => {
@@ -159,26 +156,26 @@ impl Session {
         }
     }
 
-    /// What the owner says.
-    fn obey(&mut self, word: SessionInput) {
+    fn obey(&mut self, word: OwnerInput) {
         match word {
-            SessionInput::Pause(pause) if pause != self.pause => {
-                self.pause = pause;
-                self.report_slots();
-                self.report_pause();
+            OwnerInput::Pause(pause) => {
+                if pause != self.pause {
+                    self.pause = pause;
+                    self.report_slots();
+                    self.report_pause();
+                }
             }
-            SessionInput::Terms(terms) => {
+            OwnerInput::Terms(terms) => {
                 self.terms = terms;
                 self.report_terms();
             }
-            SessionInput::Slots(slots) => {
+            OwnerInput::Slots(slots) => {
                 self.identity.slots = slots;
                 self.report_slots();
             }
-            SessionInput::NextKey(other) if self.next_key.is_none() => {
-                self.next_key = Some(NextKey { other, is_used: false });
+            OwnerInput::NextKey(other) => {
+                self.next_key.get_or_insert(NextKey { other, is_used: false });
             }
-            _ => {}
         }
     }
 

@@ -136,20 +136,22 @@ pub fn worker() -> WorkerView {
     let marks = styles.iter().zip(700..).map(|(style, build)| mark(build, *style, "steady passed"));
     let found = change(24);
     WorkerView {
-        name: "quiet-corner".into(),
-        owner: Some("Ada Lund".into()),
-        trust: Some("maker".into()),
-        status_style: StatusStyle::Superseded,
-        status: "paused by its owner until 28 Nov 2026, 18:00:00: hours".into(),
+        line: WorkerLine {
+            name: "quiet-corner".into(),
+            owner: Some("Ada Lund".into()),
+            trust: Some("maker".into()),
+            status_style: StatusStyle::Superseded,
+            status: "paused by its owner until 28 Nov 2026, 18:00:00: hours".into(),
+            machine: "linux x86_64, debian12, gnu, 8 CPUs, 16.0 GiB, bubblewrap".into(),
+            version: "0.1.0".into(),
+            seen_at: Some(Moment(NOW - 4_000)),
+            running: vec![mark(725, StatusStyle::Running, "steady running")],
+        },
         idle: Some("It is paused by its owner until 28 Nov 2026, 18:00:00: hours.".into()),
-        machine: "linux x86_64, debian12, gnu, 8 CPUs, 16.0 GiB, bubblewrap".into(),
-        version: "0.1.0".into(),
-        seen_at: Some(Moment(NOW - 4_000)),
         terms: Some("not the projects big; no network in steps".into()),
         load: "busy for 3 h 4 min of the last 24 h".into(),
         agreement: "Of its last 40 attempts, 38 gave a build its outcome.".into(),
         recent_builds: marks.collect(),
-        running: vec![mark(725, StatusStyle::Running, "steady running")],
         culprits: vec![FoundCulprit {
             breakage: 3,
             sha: found.sha,
