@@ -795,6 +795,14 @@ CREATE TABLE trunk (
     check ((failing_since_ms is null) = (failure is null))
 ) strict;
 
+CREATE TABLE unreached_case (
+    build_id integer not null references build on delete cascade,
+    case_id integer not null references case_name,
+    primary key (build_id, case_id)
+) strict, without rowid;
+
+CREATE INDEX unreached_case_by_case on unreached_case (case_id);
+
 CREATE TABLE unstable_case (
     builder_id integer not null references builder,
     case_id integer not null references case_name,

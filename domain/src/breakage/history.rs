@@ -88,7 +88,7 @@ pub struct HistoryBuild {
 pub struct CaseHistory {
     /// The case.
     pub case: CaseId,
-    /// In first-parent order.
+    /// In first-parent order. A build that did not reach the case has `Unreached`: it is no evidence of what the case does.
     pub verdicts: Vec<(ChangeId, Verdict)>,
     /// The indices in `verdicts` at which other project inputs begin: what differs there was caused by the project.
     pub baselines: BTreeSet<usize>,

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::Verdict;
+
 use super::history::{BuilderHistory, HistoryBuild};
 use super::regression_kind::{RegressionKind, is_run};
 use crate::numbers::index;
@@ -28,15 +30,21 @@ pub fn alarms(history: &BuilderHistory) -> BTreeSet<(ChangeId, CaseId)> {
     // By the change that shows them: the cases that were good, and those that failed.
     let mut lost: BTreeMap<ChangeId, (Vec<CaseId>, Vec<CaseId>)> = BTreeMap::new();
     for case_history in case_histories.iter().filter(|case_history| !unstable.contains(&case_history.case)) {
-        for (at, pair) in case_history.verdicts.windows(2).enumerate() {
-            let ((_, was), (change, became)) = (pair[0], pair[1]);
-            if is_run(became) != Some(false) || case_history.baselines.contains(&(at + 1)) {
-                continue;
+        // What the case last did with the same inputs, in a build that reached it.
+        let mut was = None;
+        for (at, &(change, became)) in case_history.verdicts.iter().enumerate() {
+            if case_history.baselines.contains(&at) {
+                was = None;
             }
-            match RegressionKind::Failing.shows_good(was) {
-                Some(true) => lost.entry(change).or_default().0.push(case_history.case),
-                Some(false) => lost.entry(change).or_default().1.push(case_history.case),
-                None => {}
+            if is_run(became) == Some(false) {
+                match was.and_then(|was| RegressionKind::Failing.shows_good(was)) {
+                    Some(true) => lost.entry(change).or_default().0.push(case_history.case),
+                    Some(false) => lost.entry(change).or_default().1.push(case_history.case),
+                    None => {}
+                }
+            }
+            if became != Verdict::Unreached {
+                was = Some(became);
             }
         }
     }

@@ -412,8 +412,10 @@ fn is_repaired_by_project(
     let from = position.get(&breakage.bad);
     breakage.cases.iter().all(|case| {
         let case_history = case_histories.iter().find(|case_history| case_history.case == *case);
-        let later = case_history
-            .and_then(|case_history| case_history.verdicts.iter().find(|(c, _)| position.get(c) >= from));
+        let is_later = |(change, verdict): &&(ChangeId, Verdict)| {
+            position.get(change) >= from && *verdict != Verdict::Unreached
+        };
+        let later = case_history.and_then(|case_history| case_history.verdicts.iter().find(is_later));
         later.is_some_and(|(_, verdict)| matches!(verdict, Verdict::Pass | Verdict::Xfail | Verdict::Xpass))
     })
 }

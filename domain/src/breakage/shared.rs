@@ -58,6 +58,7 @@ impl BuilderHistory {
         let is_stable = || {
             let mut row = 0;
             let before = case_history.verdicts.iter().take_while(|(change, _)| *change != episode.bad);
+            let before = before.filter(|(_, verdict)| *verdict != Verdict::Unreached);
             before.fold(false, |is_stable, (_, verdict)| {
                 row = if verdict.is_bad() { row + 1 } else { 0 };
                 is_stable || row >= STABLE_RUNS

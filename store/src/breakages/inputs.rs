@@ -103,7 +103,8 @@ impl Read<'_> {
         };
         let unstable_names = self.names_of_cases(&unstable).await?;
         let takeovers = self.takeovers(builder, &transitions.keys().copied().collect()).await?;
-        let mut case_histories = case_histories(&history_builds, &transitions, &takeovers);
+        let unreached = self.unreached_builds(builder, &transitions.keys().copied().collect()).await?;
+        let mut case_histories = case_histories(&history_builds, &transitions, &takeovers, &unreached);
         self.add_runs_beside(builder, &history_builds, &breakages, &mut case_histories).await?;
         let history = BuilderHistory {
             order,

@@ -28,7 +28,7 @@ pub struct HistoryChange {
 }
 
 /// How many builds back the last verdict of an unreached case is looked for.
-const UNREACHED_DEPTH: usize = 50;
+pub(crate) const UNREACHED_DEPTH: usize = 50;
 
 /// The transitions of each case by build: what it did before, if there was a before, and what it does.
 pub(crate) type Transitions = BTreeMap<CaseId, BTreeMap<BuildId, (Option<Verdict>, Verdict)>>;
@@ -37,10 +37,14 @@ pub(crate) fn case_histories(
     history: &[TimelineBuild],
     transitions: &Transitions,
     takeovers: &BTreeSet<(CaseId, BuildId)>,
+    unreached: &BTreeMap<CaseId, BTreeSet<BuildId>>,
 ) -> Vec<CaseHistory> {
     let begins = project_inputs::begins(history);
-    let mut case_histories: Vec<CaseHistory> =
-        transitions.iter().map(|(case, rows)| case_history(*case, history, &begins, rows)).collect();
+    let reached_by_all = BTreeSet::new();
+    let of_case = |(case, rows): (&CaseId, &BTreeMap<BuildId, (Option<Verdict>, Verdict)>)| {
+        case_history(*case, history, &begins, rows, unreached.get(case).unwrap_or(&reached_by_all))
+    };
+    let mut case_histories: Vec<CaseHistory> = transitions.iter().map(of_case).collect();
     for of_case in &mut case_histories {
         // A case history goes on to the last history build, and may begin late.
         let late = history.len() - of_case.verdicts.len();
@@ -51,12 +55,13 @@ pub(crate) fn case_histories(
 }
 
 /// Carries verdicts forward from transition to transition. Before the first one, a case did what that row has as
-/// the verdict before.
+/// the verdict before. A build that did not reach it has no verdict of it.
 fn case_history(
     case: CaseId,
     history: &[TimelineBuild],
     begins: &BTreeSet<usize>,
     rows: &BTreeMap<BuildId, (Option<Verdict>, Verdict)>,
+    unreached: &BTreeSet<BuildId>,
 ) -> CaseHistory {
     // A row of a build that no longer makes history has the verdict before it, too.
     let first =
@@ -77,7 +82,9 @@ fn case_history(
         if begins.contains(&at) {
             case_history.baselines.insert(case_history.verdicts.len());
         }
-        case_history.verdicts.extend(now.map(|verdict| (history_build.change, verdict)));
+        let is_unreached = unreached.contains(&history_build.build);
+        let here = now.map(|verdict| if is_unreached { Verdict::Unreached } else { verdict });
+        case_history.verdicts.extend(here.map(|verdict| (history_build.change, verdict)));
     }
     case_history
 }
@@ -291,7 +298,9 @@ impl Write<'_> {
         let mut cases = BTreeSet::new();
         // A build whose change was rewound meanwhile makes no history.
         let at = history_builds.iter().position(|(_, id)| *id == build).unwrap_or(history_builds.len());
+        let mut last = at;
         for index in at..history_builds.len() {
+            last = index;
             let transitions = self.transitions_at(&history_builds, index).await?;
             cases.extend(self.put_transitions(history_builds[index].1, &transitions).await?);
             cases.extend(transitions.iter().map(|(case, ..)| *case));
@@ -303,6 +312,9 @@ impl Write<'_> {
             {
                 break;
             }
+        }
+        if last < history_builds.len() {
+            self.put_unreached(builder, &history_builds, (at, last), &cases).await?;
         }
         cases.extend(self.put_takeovers(builder, &timeline.history_builds, at).await?);
         Ok(HistoryChange { build, cases, timeline })

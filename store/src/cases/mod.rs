@@ -7,5 +7,6 @@ pub mod messages;
 pub mod names;
 pub mod selection;
 pub mod sick;
+pub(crate) mod unreached;
 pub mod unstable_suites;
 pub mod verdicts;

@@ -155,7 +155,7 @@ async fn a_fault_that_a_whole_run_does_not_tell_of_has_passed() {
     assert_eq!(rows(&farm, broken).await, "fault:a pass>fail, fault:b pass>fail");
     assert_eq!(rows(&farm, part).await, "");
     assert_eq!(rows(&farm, after).await, "fault:b fail>pass");
-    assert_eq!(case_histories(&farm).await, "fault:a PFFF, fault:b PFFP");
+    assert_eq!(case_histories(&farm).await, "fault:a PFFF, fault:b PFUP");
     let faults = [farm.named("fault:a".into()).await, farm.named("fault:b".into()).await];
     for (build, passed) in [(before, 2), (part, 0), (after, 1)] {
         let mut case_verdicts = ask!(farm, read => read.case_verdicts(build)).unwrap();
@@ -201,7 +201,7 @@ async fn a_name_that_occurs_less_often_is_not_run_unless_it_is_bad() {
         // A run that stops at a failure, and one that reports a failure twice: how many of a name are bad is a case, too.
         ("PP F PP", "a PFP"),
         ("P FF P", "a PFP, fault:a ×2 PFP"),
-        ("PP FF P", "a PFP, a ×2 PPM, fault:a ×2 PFP"),
+        ("PP FF P", "a PFP, a ×2 PUM, fault:a ×2 PFP"),
         // How often a bad name would have occurred is unknown: the count starts over.
         ("PP F P PP", "a PFPP"),
     ] {
@@ -241,17 +241,17 @@ async fn a_build_that_lands_before_all_others_takes_over_as_the_first() {
 }
 
 #[tokio::test]
-async fn an_unreached_case_keeps_what_it_last_did_and_writes_no_row() {
+async fn an_unreached_case_keeps_what_it_last_did_writes_no_row_and_is_no_evidence() {
     let (rows, case_histories) = history(&[(1, "PP"), (2, "PF"), (3, "PU"), (4, "UU"), (5, "PP")]).await;
     assert_eq!(rows, ["1: ", "2: b pass>fail", "3: ", "4: ", "5: b fail>pass"]);
-    assert_eq!(case_histories, "b PFFFP");
+    assert_eq!(case_histories, "b PFUUP");
 }
 
 #[tokio::test]
 async fn cases_of_a_run_that_broke_off_are_unreached_and_not_missing() {
     let (rows, case_histories) = history(&[(1, "PPF"), (2, "F~"), (3, "PP~"), (4, "PPP")]).await;
     assert_eq!(rows, ["1: c >fail", "2: a pass>fail", "3: a fail>pass", "4: c fail>pass"]);
-    assert_eq!(case_histories, "a PFPP, c FFFP");
+    assert_eq!(case_histories, "a PFPP, c FUUP");
 }
 
 #[tokio::test]
@@ -265,7 +265,19 @@ async fn a_case_that_was_gone_before_a_run_broke_off_stays_gone() {
 async fn a_build_that_lands_before_unreached_cases_rewrites_all_that_depend_on_it() {
     let (rows, case_histories) = history(&[(1, "P"), (3, "U"), (4, "P"), (5, "P"), (2, "F")]).await;
     assert_eq!(rows, ["1: ", "2: a pass>fail", "3: ", "4: a fail>pass", "5: "]);
-    assert_eq!(case_histories, "a PFFPP");
+    assert_eq!(case_histories, "a PFUPP");
+}
+
+/// Nobody asked what a build did not reach until a later one failed there.
+#[tokio::test]
+async fn the_last_good_build_of_a_case_is_one_that_reached_it() {
+    for builds in [
+        [(1, "PP"), (2, "PU"), (3, "P~"), (4, "PF")],
+        [(4, "PF"), (3, "P~"), (2, "PU"), (1, "PP")],
+        [(1, "PP"), (4, "PF"), (2, "PU"), (3, "P~")],
+    ] {
+        assert_eq!(history(&builds).await.1, "b PUUF", "{builds:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Histories as pictures, one change for each character: `+` passed, `-` failed, `s` skipped, `m` missing, `=` not run
+//! Histories as pictures, one change for each character: `+` passed, `-` failed, `s` skipped, `m` missing, `u` not reached, `=` not run
 //! since the inputs were equal to those of the build before, `!` failed for another reason than before, since another
 //! change took it over, `.` not built. After a `|` come new project inputs, on the
 //! change before it.
@@ -31,6 +31,7 @@ fn case_history(case: i64, picture: &str) -> CaseHistory {
             }
             's' => Some(Verdict::Skip),
             'm' => Some(Verdict::Missing),
+            'u' => Some(Verdict::Unreached),
             '=' => drawn.verdicts.last().map(|(_, verdict)| *verdict),
             '.' => None,
             '|' => {
@@ -67,7 +68,7 @@ fn history(pictures: &[&str]) -> BuilderHistory {
             change,
             own: !is_pointed(change),
             ran: verdicts_at(change).iter().filter(|verdict| is_run(**verdict) == Some(true)).count() as u32,
-            green: !verdicts_at(change).contains(&Verdict::Fail),
+            green: !verdicts_at(change).iter().any(|it| matches!(it, Verdict::Fail | Verdict::Unreached)),
         });
     let history_builds = history_builds.collect();
     BuilderHistory { order, history_builds, case_histories, ..BuilderHistory::default() }
@@ -226,6 +227,13 @@ fn a_new_failure_in_a_red_project_is_news() {
 #[test]
 fn cases_that_broke_together_are_one_breakage_and_others_another() {
     assert_eq!(settled(&["+..-", "+..-", "++.-"], &[]), "open 0..3 cases 1,2; open 1..3 cases 3");
+}
+
+#[test]
+fn a_build_that_did_not_reach_a_case_is_neither_its_good_end_nor_its_repair() {
+    assert_eq!(settled(&["+uu-"], &[]), settled(&["+..-"], &[]));
+    assert_eq!(settled(&["+-+uu"], &[named(1, 0, 1, &[1])]), settled(&["+-+.."], &[named(1, 0, 1, &[1])]));
+    assert_eq!(settled(&["+-um"], &[]), settled(&["+-.m"], &[]));
 }
 
 #[test]

@@ -74,6 +74,21 @@ proptest::proptest! {
         }
     }
 
+    /// A build that did not reach a case says of it what a build that was not made says: nothing.
+    #[test]
+    fn a_build_that_did_not_reach_a_case_is_no_evidence_of_it(
+        picture in "[+\\-smu]{1,8}",
+        stored in proptest::option::of((0_i64..7, 1_i64..4)),
+    ) {
+        let known: Vec<StoredBreakage> =
+            stored.into_iter().map(|(good, after)| named(1, good, good + after, &[1])).collect();
+        let order: Vec<ChangeId> = (0..picture.len() as i64).map(ChangeId).collect();
+        let settled = |picture: &str| {
+            shown(settle(&BuilderHistory { order: order.clone(), ..history(&[picture]) }, &known))
+        };
+        proptest::prop_assert_eq!(settled(&picture), settled(&picture.replace('u', ".")));
+    }
+
     /// What was decided once is decided: asked again with the answer stored, there is nothing to do.
     #[test]
     fn settling_twice_changes_nothing(pictures in proptest::collection::vec("[+\\-sm=.]{6}", 1..5)) {
