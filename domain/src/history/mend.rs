@@ -22,7 +22,8 @@ pub struct DatedPosition<C> {
 pub struct MendedPositions {
     /// The positions that are on the branch after all, rising.
     pub restored: Vec<i64>,
-    /// The positions that do not contain the restored ones before them, rising: they came with the merge.
+    /// The positions that do not contain the restored ones before them, or repeat one of them, rising: they came with the
+    /// merge.
     pub gone: Vec<i64>,
 }
 
@@ -44,7 +45,7 @@ pub fn mend<C: Copy + Ord + Hash>(
         positions.iter().flat_map(|position| [Some(position.found_at), position.gone_at]).flatten().collect();
     let tips: BTreeMap<i64, C> =
         positions.iter().map(|position| (position.found_at, position.commit)).collect();
-    let mut known: BTreeSet<C> = positions.iter().filter(survives).map(|position| position.commit).collect();
+    let mut known: BTreeSet<C> = BTreeSet::new();
     let mut kept: Vec<&DatedPosition<C>> = Vec::new();
     let mut has_restored = false;
     for position in positions {
@@ -52,9 +53,13 @@ pub fn mend<C: Copy + Ord + Hash>(
             let is_wrong = polls
                 .range(gone_at..)
                 .all(|poll| tips.get(poll).is_some_and(|tip_then| contains(*tip_then, position.commit)));
-            if !is_wrong || !contains(tip, position.commit) || !known.insert(position.commit) {
+            if !is_wrong || !contains(tip, position.commit) {
                 continue;
             }
+        }
+        // A commit that was found again later has its first place.
+        if !known.insert(position.commit) {
+            continue;
         }
         has_restored |= position.gone_at.is_some();
         // Until the first one is restored, the surviving changes contain one another anyway.
@@ -138,6 +143,13 @@ mod tests {
             let behind = if tips.len() == 3 { vec![6, 7] } else { vec![6] };
             assert_eq!(mended(&graph, &positions), [vec![0, 1, 2, 3, 4], behind].concat());
         }
+    }
+
+    /// 3 merges 2 into 1, and 4 merges 3 into 2: that one is found again, after 3.
+    #[test]
+    fn a_change_that_was_found_again_has_its_first_place() {
+        let graph = vec![vec![], vec![0], vec![1], vec![1, 2], vec![2, 3]];
+        assert_eq!(mended(&graph, &by_first_parents(&graph, &[2, 3, 4])), [0, 1, 2, 3, 4]);
     }
 
     #[test]
